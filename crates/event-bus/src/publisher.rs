@@ -1,0 +1,41 @@
+use auth_events::routing::Route;
+
+/// A message to publish.
+#[derive(Debug, Clone)]
+pub struct OutgoingMessage {
+    /// Where to.
+    pub route: Route,
+    /// The envelope's id.
+    pub message_id: String,
+    /// The envelope's type and version, `auth.user.registered.v1`.
+    pub message_type: String,
+    /// The trace context that the message carries.
+    pub traceparent: Option<String>,
+    /// The envelope as JSON.
+    pub payload: Vec<u8>,
+}
+
+/// Why a message does not count as published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// There is no connection, or it broke before the broker confirmed.
+    #[error("the broker is not available")]
+    Unavailable(#[source] anyhow::Error),
+    /// No queue would have received it.
+    #[error("no queue is bound for the message")]
+    Unroutable,
+    /// The broker refused to take responsibility.
+    #[error("the broker refused the message")]
+    Refused,
+}
+
+/// Publishes with confirmation: persistent, mandatory, and sent only when the broker says so.
+#[derive(Clone)]
+pub struct Publisher {}
+
+impl Publisher {
+    /// Publishes all messages, pipelined; one result each, in order.
+    pub async fn publish(&self, _messages: Vec<OutgoingMessage>) -> Vec<Result<(), PublishError>> {
+        todo!()
+    }
+}
