@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+
+pub mod app;
+pub mod config;
+pub mod consumer;
+pub mod domain;
+mod lag;
+pub mod metrics;
+mod rpc;
+mod service;
+pub mod startup;
+pub mod store;
+
+pub use service::AuditService;

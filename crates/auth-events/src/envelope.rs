@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    commands::{MailSend, MAIL_SEND},
+    commands::{MAIL_SEND, MailSend},
     fact::{Fact, FactDetail},
 };
 

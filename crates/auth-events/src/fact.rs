@@ -47,6 +47,21 @@ pub enum Outcome {
     Denied,
 }
 
+impl Outcome {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Success, Self::Failure, Self::Denied];
+
+    /// The name in JSON, the audit log and filters.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Denied => "denied",
+        }
+    }
+}
+
 /// How loudly an operator should be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -57,6 +72,21 @@ pub enum Severity {
     Warning,
     /// Somebody should be woken.
     Critical,
+}
+
+impl Severity {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Info, Self::Warning, Self::Critical];
+
+    /// The name in JSON, the audit log and filters.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
 }
 
 /// Who did it.
@@ -85,6 +115,22 @@ pub enum ActorKind {
     Service,
     /// Somebody with a shell.
     Operator,
+}
+
+impl ActorKind {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Anonymous, Self::User, Self::Service, Self::Operator];
+
+    /// The name in JSON, the audit log and filters.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Anonymous => "anonymous",
+            Self::User => "user",
+            Self::Service => "service",
+            Self::Operator => "operator",
+        }
+    }
 }
 
 /// What it was done to.
@@ -174,7 +220,7 @@ impl<D> Fact<D> {
 
     /// The same, done to the thing `id` of `kind`.
     #[must_use]
-    pub fn on(mut self, kind: &str, id: impl ToString) -> Self {
+    pub fn on(mut self, kind: &str, id: impl std::fmt::Display) -> Self {
         self.target = Some(Target { kind: kind.to_owned(), id: id.to_string() });
         self
     }

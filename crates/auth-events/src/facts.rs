@@ -115,7 +115,5 @@ facts! {
 /// Whether a consumer of this build understands the fact: its own version, the one before and the next.
 #[must_use]
 pub fn is_known(name: &str, version: u16) -> bool {
-    CATALOGUE
-        .iter()
-        .any(|(known, ours)| *known == name && version >= 1 && version.abs_diff(*ours) <= 1)
+    CATALOGUE.iter().any(|(known, ours)| *known == name && version >= 1 && version.abs_diff(*ours) <= 1)
 }

@@ -6,9 +6,6 @@ use crate::{Envelope, commands::MailSend, facts};
 #[must_use]
 pub fn all() -> Vec<(String, schemars::Schema)> {
     let mut schemas = facts::schemas();
-    schemas.push((
-        format!("mail.send.v{}", MailSend::VERSION),
-        schemars::schema_for!(Envelope<MailSend>),
-    ));
+    schemas.push((format!("mail.send.v{}", MailSend::VERSION), schemars::schema_for!(Envelope<MailSend>)));
     schemas
 }

@@ -16,10 +16,14 @@ fn the_committed_schemas_are_those_of_the_code() {
             fs::write(&file, &text).unwrap();
         }
         let committed = fs::read_to_string(&file).unwrap_or_default();
-        assert_eq!(committed, text, "{name} drifted: `make generate`, and a new version if a field changed its meaning");
+        assert_eq!(
+            committed, text,
+            "{name} drifted: `make generate`, and a new version if a field changed its meaning"
+        );
         expected.insert(file.file_name().unwrap().to_owned());
     }
-    let present: BTreeSet<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let present: BTreeSet<_> =
+        fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(present, expected, "a schema without a type");
 }
 

@@ -37,10 +37,7 @@ ids! {
 }
 
 /// A new version 7 id: 48 bits of `clock`'s time in milliseconds and 74 bits of `rng`.
-pub fn generate<K: TypedUuidKind>(
-    clock: &dyn Clock,
-    rng: &mut (impl CryptoRng + ?Sized),
-) -> TypedUuid<K> {
+pub fn generate<K: TypedUuidKind>(clock: &dyn Clock, rng: &mut (impl CryptoRng + ?Sized)) -> TypedUuid<K> {
     let millis = u64::try_from(clock.now().timestamp_millis()).unwrap_or(0);
     let uuid = uuid::Builder::from_unix_timestamp_millis(millis, &random_bytes(rng)).into_uuid();
     TypedUuid::from_untyped_uuid(uuid)

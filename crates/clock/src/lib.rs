@@ -50,7 +50,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// The operating system's randomness through a per-thread, regularly reseeded ChaCha12 generator.
+/// The operating system's randomness through a per-thread, regularly reseeded `ChaCha12` generator.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's randomness")]
 pub fn secure_rng() -> impl CryptoRng {

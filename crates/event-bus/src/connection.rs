@@ -1,42 +1,147 @@
-use prometheus::Registry;
-use secrecy::SecretString;
-use tokio_util::sync::CancellationToken;
+use std::{error::Error, sync::Arc, time::Duration};
 
-use crate::{BatchHandler, ConsumerSettings, Handler, Publisher};
+use anyhow::{Context, anyhow, ensure};
+use lapin::uri::AMQPUri;
+use parking_lot::Mutex;
+use prometheus::{
+    Registry,
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::{
+    sync,
+    time::{Instant, timeout},
+};
+use tracing::{info, warn};
 
-/// The broker, whether it is reachable right now or not. Clones share the connection.
-#[derive(Clone)]
-pub struct EventBus {}
+use crate::{backoff::Backoff, link::Link, metrics::Metrics, posting::Posting, publisher::PublishError};
 
-impl EventBus {
-    /// Understands the URL (`amqp://` or `amqps://`) without connecting. `service` names the connection in the broker's management.
-    pub fn new(_url: &SecretString, _service: &'static str, _registry: &Registry) -> anyhow::Result<Self> {
-        todo!()
+/// A broker that accepts connections but does not talk is given up after this.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
+
+/// The broker as it can be reached, and the link to it while there is one. Nobody watches it: whoever needs the link and finds none makes
+/// the next one, one at a time and not too often.
+pub(crate) struct Broker {
+    uri: AMQPUri,
+    pub(crate) service: &'static str,
+    pub(crate) metrics: Metrics,
+    current: Mutex<Option<Arc<Link>>>,
+    attempts: sync::Mutex<Attempts>,
+}
+
+struct Attempts {
+    backoff: Backoff,
+    not_before: Option<Instant>,
+}
+
+impl Attempts {
+    fn new() -> Self {
+        Self { backoff: Backoff::new(), not_before: None }
+    }
+}
+
+impl Broker {
+    pub(crate) fn new(
+        url: &SecretString,
+        service: &'static str,
+        registry: &Registry,
+    ) -> anyhow::Result<Arc<Self>> {
+        let mut uri: AMQPUri = url
+            .expose_secret()
+            .parse()
+            .map_err(|error| anyhow!("the broker's URL cannot be understood: {error}"))?;
+        uri.query.heartbeat.get_or_insert(10);
+        uri.query.connection_timeout.get_or_insert(3_000);
+        let broker = Arc::new(Self {
+            uri,
+            service,
+            metrics: Metrics::register(registry)?,
+            current: Mutex::new(None),
+            attempts: sync::Mutex::new(Attempts::new()),
+        });
+        registry.register(Box::new(ConnectedCollector(Arc::clone(&broker))))?;
+        Ok(broker)
     }
 
-    /// A publisher on this connection.
-    pub fn publisher(&self) -> Publisher {
-        todo!()
+    pub(crate) fn current(&self) -> Option<Arc<Link>> {
+        self.current.lock().clone().filter(|link| link.is_up())
     }
 
-    /// Whether the connection is up.
-    pub fn is_connected(&self) -> bool {
-        todo!()
+    /// The link that there is, or a new one. Fails at once while the last attempt to make one is too recent.
+    pub(crate) async fn link(&self) -> anyhow::Result<Arc<Link>> {
+        if let Some(link) = self.current() {
+            return Ok(link);
+        }
+        let mut attempts = self.attempts.lock().await;
+        if let Some(link) = self.current() {
+            return Ok(link);
+        }
+        let too_soon = attempts.not_before.is_some_and(|not_before| Instant::now() < not_before);
+        ensure!(!too_soon, "the broker was away a moment ago");
+        match self.open().await {
+            Ok(link) => {
+                info!("Connected to the broker");
+                let link = Arc::new(link);
+                *self.current.lock() = Some(Arc::clone(&link));
+                *attempts = Attempts::new();
+                Ok(link)
+            }
+            Err(error) => {
+                warn!(error = format!("{error:#}"), "Could not connect to the broker");
+                attempts.not_before = Some(Instant::now() + attempts.backoff.next_pause());
+                Err(error)
+            }
+        }
     }
 
-    /// How many messages wait in `queue`, by a passive declaration.
-    pub async fn queue_length(&self, _queue: &str) -> anyhow::Result<u32> {
-        todo!()
+    /// Publishes on `link`, and gives it up when anything but the messages was wrong.
+    pub(crate) async fn publish(
+        &self,
+        link: &Arc<Link>,
+        postings: &[Posting],
+    ) -> Vec<Result<(), PublishError>> {
+        if postings.is_empty() {
+            return Vec::new();
+        }
+        let results = link.publish(postings).await;
+        for result in &results {
+            self.metrics.count_published(result);
+        }
+        let failure = results.iter().find_map(|result| match result {
+            Ok(()) | Err(PublishError::Unroutable) => None,
+            Err(error) => Some(error),
+        });
+        if let Some(error) = failure {
+            let cause = error.source().map(ToString::to_string);
+            warn!(%error, cause, "Gave up a connection to the broker");
+            self.discard(link).await;
+        }
+        results
     }
 
-    /// Consumes `settings.queue` one message at a time, up to `prefetch` at once, until `stop`; reconnects for ever. When stopped it takes no more,
-    /// waits for the handlers that run and returns; what was not acknowledged goes back to the queue.
-    pub async fn consume<H: Handler>(&self, _settings: ConsumerSettings, _handler: H, _stop: CancellationToken) {
-        todo!()
+    async fn discard(&self, link: &Arc<Link>) {
+        self.current.lock().take_if(|current| Arc::ptr_eq(current, link));
+        link.close().await;
     }
 
-    /// Like [`EventBus::consume`], but hands over batches of up to `batch_size` that waited no longer than `batch_wait`.
-    pub async fn consume_batches<H: BatchHandler>(&self, _settings: ConsumerSettings, _handler: H, _stop: CancellationToken) {
-        todo!()
+    async fn open(&self) -> anyhow::Result<Link> {
+        let opening = Link::open(self.uri.clone(), self.service.into());
+        timeout(CONNECTED_WITHIN, opening).await.context("the broker does not answer")?
+    }
+}
+
+/// Looks at the connection when it is scraped.
+struct ConnectedCollector(Arc<Broker>);
+
+impl Collector for ConnectedCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.0.metrics.connected.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let gauge = &self.0.metrics.connected;
+        gauge.set(i64::from(self.0.current().is_some()));
+        gauge.collect()
     }
 }

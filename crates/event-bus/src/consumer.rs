@@ -1,5 +1,7 @@
 use std::{future::Future, time::Duration};
 
+use lapin::types::{AMQPValue, ShortString};
+
 /// How to consume a queue.
 #[derive(Debug, Clone)]
 pub struct ConsumerSettings {
@@ -13,6 +15,14 @@ pub struct ConsumerSettings {
     pub batch_size: usize,
     /// How long the first message of a batch waits for more.
     pub batch_wait: Duration,
+}
+
+impl ConsumerSettings {
+    /// For [`EventBus::consume`](crate::EventBus::consume), which has no use for batches.
+    #[must_use]
+    pub fn one_at_a_time(queue: &'static str, dead_letter_queue: &'static str, prefetch: u16) -> Self {
+        Self { queue, dead_letter_queue, prefetch, batch_size: 1, batch_wait: Duration::ZERO }
+    }
 }
 
 /// A message as it came.
@@ -30,18 +40,47 @@ pub struct Delivery {
     pub payload: Vec<u8>,
 }
 
+impl Delivery {
+    pub(crate) fn new(delivery: &lapin::message::Delivery) -> Self {
+        let properties = &delivery.properties;
+        let traceparent = properties.headers().as_ref().and_then(|it| match it.inner().get("traceparent") {
+            Some(AMQPValue::LongString(text)) => Some(text.to_string()),
+            _ => None,
+        });
+        Self {
+            message_id: properties.message_id().as_ref().map(ShortString::to_string),
+            message_type: properties.kind().as_ref().map(ShortString::to_string),
+            traceparent,
+            redelivered: delivery.redelivered,
+            payload: delivery.data.clone(),
+        }
+    }
+}
+
 /// What became of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// Done, and committed.
     Done,
-    /// Cannot be done now: it comes back after a delay queue of at least this long (10 s, 1 min, 10 min or 1 h), published there with confirmation before it
-    /// is acknowledged here.
+    /// Cannot be done now: it comes back after a delay queue of at least this long (10 s, 1 min, 10 min or 1 h), which has confirmed
+    /// it before it is acknowledged here.
     RetryAfter(Duration),
-    /// Cannot be done now because a dependency of ours is away: it goes back to the queue after a pause, and nothing else is taken meanwhile.
+    /// Cannot be done now because a dependency of ours is away: it is kept, unacknowledged, and handled again after growing pauses,
+    /// and nothing else is taken meanwhile. Giving it back to the queue would use up its deliveries.
     Requeue,
     /// Can never be done: it goes to the dead-letter queue, with this reason.
     Reject(String),
+}
+
+impl Verdict {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::RetryAfter(_) => "retry",
+            Self::Requeue => "requeue",
+            Self::Reject(_) => "reject",
+        }
+    }
 }
 
 /// Handles one message. Called inside a span that continues the publisher's trace.

@@ -1,11 +1,19 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
+mod backoff;
+mod bus;
 mod connection;
 mod consumer;
+mod link;
+mod metrics;
+mod posting;
 mod publisher;
+mod serving;
+mod session;
+mod subscription;
 pub mod topology;
 
-pub use connection::EventBus;
+pub use bus::EventBus;
 pub use consumer::{BatchHandler, ConsumerSettings, Delivery, Handler, Verdict};
 pub use publisher::{OutgoingMessage, PublishError, Publisher};

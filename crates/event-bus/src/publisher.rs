@@ -1,4 +1,8 @@
+use std::sync::Arc;
+
 use auth_events::routing::Route;
+
+use crate::{connection::Broker, posting::Posting};
 
 /// A message to publish.
 #[derive(Debug, Clone)]
@@ -31,11 +35,33 @@ pub enum PublishError {
 
 /// Publishes with confirmation: persistent, mandatory, and sent only when the broker says so.
 #[derive(Clone)]
-pub struct Publisher {}
+pub struct Publisher {
+    broker: Arc<Broker>,
+}
 
 impl Publisher {
+    pub(crate) fn new(broker: Arc<Broker>) -> Self {
+        Self { broker }
+    }
+
     /// Publishes all messages, pipelined; one result each, in order.
-    pub async fn publish(&self, _messages: Vec<OutgoingMessage>) -> Vec<Result<(), PublishError>> {
-        todo!()
+    pub async fn publish(&self, messages: Vec<OutgoingMessage>) -> Vec<Result<(), PublishError>> {
+        let postings: Vec<_> = messages.into_iter().map(Posting::from_outgoing).collect();
+        match self.broker.link().await {
+            Ok(link) => self.broker.publish(&link, &postings).await,
+            Err(error) => {
+                // Everybody gets the reason, and `anyhow::Error` cannot be cloned.
+                let reason = format!("{error:#}");
+                postings
+                    .iter()
+                    .map(|_| Err(PublishError::Unavailable(anyhow::anyhow!(reason.clone()))))
+                    .collect()
+            }
+        }
+    }
+
+    /// Connects if there is no connection. Ask this before taking something into hand that must not wait, a transaction for example.
+    pub async fn ready(&self) -> Result<(), PublishError> {
+        self.broker.link().await.map(drop).map_err(PublishError::Unavailable)
     }
 }

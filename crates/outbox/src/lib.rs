@@ -2,7 +2,11 @@
 #![warn(missing_docs)]
 
 mod append;
+mod metrics;
 mod relay;
+mod store;
+mod wake;
 
 pub use append::{append_fact, append_mail};
-pub use relay::{Relay, RelaySettings, Wake};
+pub use relay::{Relay, RelaySettings};
+pub use wake::Wake;

@@ -1,9 +1,19 @@
 use std::time::Duration;
 
-use event_bus::Publisher;
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use diesel_async::AsyncConnection;
+use event_bus::{PublishError, Publisher};
 use pg::Database;
 use prometheus::Registry;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use crate::{Wake, metrics::Metrics, store};
+
+/// How long a message that no queue would receive is left alone.
+const UNROUTABLE_RESTS: Duration = Duration::from_secs(30);
 
 /// How the relay works.
 #[derive(Debug, Clone)]
@@ -20,34 +30,182 @@ impl Default for RelaySettings {
     }
 }
 
-/// Wakes the relay of this process after a commit; cloneable, cheap, never blocks.
-#[derive(Debug, Clone, Default)]
-pub struct Wake {}
-
-impl Wake {
-    /// There is something to send.
-    pub fn wake(&self) {
-        todo!()
-    }
+/// Brings stored messages to the broker.
+pub struct Relay {
+    database: Database,
+    publisher: Publisher,
+    settings: RelaySettings,
+    wake: Wake,
+    metrics: Metrics,
+    unroutable: Unroutable,
 }
 
-/// Brings stored messages to the broker.
-pub struct Relay {}
+#[derive(Debug, thiserror::Error)]
+enum RelayError {
+    #[error(transparent)]
+    Database(#[from] pg::Error),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+pg::leaves_transactions!(RelayError);
 
 impl Relay {
     /// A relay over the `outbox` table that `database`'s role sees; registers `outbox_pending` and `outbox_oldest_seconds`.
     pub fn new(
-        _database: Database,
-        _publisher: Publisher,
-        _settings: RelaySettings,
-        _wake: Wake,
-        _registry: &Registry,
+        database: Database,
+        publisher: Publisher,
+        settings: RelaySettings,
+        wake: Wake,
+        registry: &Registry,
     ) -> anyhow::Result<Self> {
-        todo!()
+        let metrics = Metrics::register(registry)?;
+        Ok(Self { database, publisher, settings, wake, metrics, unroutable: Unroutable::default() })
     }
 
     /// Relays until `stop`, then tries to bring the rest within `drain`.
-    pub async fn run(self, _stop: CancellationToken, _drain: Duration) {
-        todo!()
+    pub async fn run(mut self, stop: CancellationToken, drain: Duration) {
+        let mut pauses = pauses();
+        while !stop.is_cancelled() {
+            match self.round().await {
+                Ok(()) => {
+                    pauses = self::pauses();
+                    tokio::select! {
+                        () = stop.cancelled() => (),
+                        () = self.wake.woken() => (),
+                        () = sleep(self.settings.period) => (),
+                    }
+                }
+                // Being woken changes nothing about a broker that is away.
+                Err(error) => {
+                    report(error);
+                    tokio::select! {
+                        () = stop.cancelled() => (),
+                        () = sleep(next(&mut pauses)) => (),
+                    }
+                }
+            }
+        }
+        if timeout(drain, self.drain()).await.is_err() {
+            info!("Left messages in the outbox for the next start");
+        }
     }
+
+    async fn drain(&mut self) {
+        let mut pauses = pauses();
+        while let Err(error) = self.round().await {
+            report(error);
+            sleep(next(&mut pauses)).await;
+        }
+    }
+
+    /// Brings everything that waits now. Connects even when nothing does, so that the broker has the queues before the first message.
+    async fn round(&mut self) -> Result<(), RelayError> {
+        let backlog = store::backlog(&mut *self.database.connection().await?).await?;
+        self.metrics.show(&backlog);
+        self.publisher.ready().await?;
+        self.unroutable.forget_after(UNROUTABLE_RESTS);
+        if backlog.pending > 0 {
+            while self.bring_batch().await? {}
+        }
+        Ok(())
+    }
+
+    /// Brings one batch, and says whether there may be more.
+    async fn bring_batch(&mut self) -> Result<bool, RelayError> {
+        let Self { database, publisher, settings, unroutable, .. } = self;
+        let mut conn = database.connection().await?;
+        let batch = conn
+            .transaction(async |conn| {
+                let rows = store::lock_batch(conn, settings.batch_size, &unroutable.ids).await?;
+                let batch = Batch::publish(publisher, rows).await;
+                if !batch.confirmed.is_empty() {
+                    store::delete(conn, &batch.confirmed).await?;
+                }
+                Ok::<_, RelayError>(batch)
+            })
+            .await?;
+        let full = batch.is_full(settings.batch_size);
+        unroutable.add(batch.unroutable);
+        match batch.failure {
+            Some(failure) => Err(failure.into()),
+            None => Ok(full),
+        }
+    }
+}
+
+/// What became of the messages of a batch.
+#[derive(Default)]
+struct Batch {
+    confirmed: Vec<Uuid>,
+    unroutable: Vec<Uuid>,
+    failure: Option<PublishError>,
+}
+
+impl Batch {
+    async fn publish(publisher: &Publisher, rows: Vec<store::StoredMessage>) -> Self {
+        let mut batch = Self::default();
+        let (mut ids, mut messages) = (Vec::new(), Vec::new());
+        for row in rows {
+            let id = row.id;
+            if let Some(message) = row.into_outgoing() {
+                ids.push(id);
+                messages.push(message);
+            } else {
+                batch.unroutable.push(id);
+            }
+        }
+        for (id, result) in ids.into_iter().zip(publisher.publish(messages).await) {
+            match result {
+                Ok(()) => batch.confirmed.push(id),
+                Err(PublishError::Unroutable) => batch.unroutable.push(id),
+                Err(failure) => batch.failure = Some(failure),
+            }
+        }
+        batch
+    }
+
+    fn is_full(&self, size: i64) -> bool {
+        i64::try_from(self.confirmed.len() + self.unroutable.len()).is_ok_and(|taken| taken >= size)
+    }
+}
+
+/// The messages that no queue would receive, so that they are neither lost nor in the way.
+#[derive(Default)]
+struct Unroutable {
+    ids: Vec<Uuid>,
+    since: Option<Instant>,
+}
+
+impl Unroutable {
+    fn add(&mut self, ids: Vec<Uuid>) {
+        let Some(first) = ids.first() else { return };
+        // Once for each batch, and for each message no more often than it is tried.
+        error!(message.id = %first, "No queue is bound for {} messages of the outbox; they stay there", ids.len());
+        self.since.get_or_insert_with(Instant::now);
+        self.ids.extend(ids);
+    }
+
+    fn forget_after(&mut self, rest: Duration) {
+        if self.since.is_some_and(|since| since.elapsed() >= rest) {
+            *self = Self::default();
+        }
+    }
+}
+
+/// From 0.2 s to 5 s, of which up to half is chance.
+fn pauses() -> ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(Duration::from_millis(2_500))
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+fn next(pauses: &mut ExponentialBackoff) -> Duration {
+    pauses.next().unwrap_or(Duration::from_secs(5))
+}
+
+fn report(error: RelayError) {
+    warn!(error = format!("{:#}", anyhow::Error::from(error)), "Messages wait in the outbox");
 }

@@ -1,12 +1,26 @@
 use std::time::Duration;
 
-use diesel_async::{AsyncPgConnection, pooled_connection::deadpool};
+use deadpool::{
+    Runtime,
+    managed::{PoolError, TimeoutType},
+};
+use diesel_async::{
+    AsyncPgConnection, SimpleAsyncConnection,
+    pooled_connection::{self, AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod},
+};
+use futures::FutureExt;
+use prometheus::{IntGaugeVec, Opts, Registry, core::Collector};
 use secrecy::SecretString;
 
-use crate::Result;
+use crate::{
+    Error, Result,
+    connector::{Connector, SessionLimits},
+};
 
 /// A connection out of the pool.
-pub type Connection = deadpool::Object<AsyncPgConnection>;
+pub type Connection = pooled_connection::deadpool::Object<AsyncPgConnection>;
+
+type Pool = pooled_connection::deadpool::Pool<AsyncPgConnection>;
 
 /// How to reach the database and how long to wait for it.
 #[derive(Debug, Clone)]
@@ -17,7 +31,7 @@ pub struct DatabaseSettings {
     pub application_name: &'static str,
     /// The size of the pool, at least 1.
     pub max_connections: usize,
-    /// How long a caller waits for a connection.
+    /// How long a caller waits for a connection to become free, and again for a new one to be made.
     pub acquire_timeout: Duration,
     /// `statement_timeout` of every connection.
     pub statement_timeout: Duration,
@@ -43,22 +57,74 @@ impl DatabaseSettings {
 /// A pool of connections; clones share it.
 #[derive(Clone)]
 pub struct Database {
-    pool: deadpool::Pool<AsyncPgConnection>,
+    pool: Pool,
 }
 
 impl Database {
     /// Makes the pool without connecting. Fails when the URL cannot be understood.
-    pub fn new(_settings: &DatabaseSettings) -> anyhow::Result<Self> {
-        todo!()
+    pub fn new(settings: &DatabaseSettings) -> anyhow::Result<Self> {
+        let limits = SessionLimits { statement: settings.statement_timeout, lock: settings.lock_timeout };
+        let connector = Connector::new(&settings.url, settings.application_name, Some(limits))?;
+        let mut manager = ManagerConfig::default();
+        // A closed connection is noticed without asking the server, by its reader; a query per checkout would halve the throughput.
+        manager.recycling_method = RecyclingMethod::Fast;
+        manager.custom_setup = Box::new(move |_| {
+            let connector = connector.clone();
+            async move { connector.connect().await }.boxed()
+        });
+        // The connector knows the URL, and the pool has no other use for it.
+        let pool = Pool::builder(AsyncDieselConnectionManager::new_with_config(String::new(), manager))
+            .max_size(settings.max_connections.max(1))
+            .wait_timeout(Some(settings.acquire_timeout))
+            .create_timeout(Some(settings.acquire_timeout))
+            .runtime(Runtime::Tokio1)
+            .build()?;
+        Ok(Self { pool })
     }
 
     /// A connection, within the acquire timeout.
     pub async fn connection(&self) -> Result<Connection> {
-        todo!()
+        self.pool.get().await.map_err(|error| match error {
+            PoolError::Timeout(TimeoutType::Wait) => Error::PoolExhausted,
+            PoolError::Backend(error) => Error::Unavailable(error.into()),
+            error => Error::Unavailable(error.into()),
+        })
     }
 
     /// One round trip, to learn whether the database answers.
     pub async fn ping(&self) -> Result<()> {
-        todo!()
+        Ok(self.connection().await?.batch_execute("SELECT 1").await?)
+    }
+
+    /// Registers `db_pool_connections{state}`: `in_use`, `idle`, and `waiting` for the callers that wait for one.
+    pub fn register_metrics(&self, registry: &Registry) -> anyhow::Result<()> {
+        let opts =
+            Opts::new("db_pool_connections", "Connections of the pool, and callers that wait for one.");
+        let gauges = IntGaugeVec::new(opts, &["state"])?;
+        registry.register(Box::new(PoolCollector { pool: self.pool.clone(), gauges }))?;
+        Ok(())
+    }
+}
+
+/// Asks the pool when it is scraped, so that nothing has to keep the gauges up to date.
+struct PoolCollector {
+    pool: Pool,
+    gauges: IntGaugeVec,
+}
+
+impl Collector for PoolCollector {
+    fn desc(&self) -> Vec<&prometheus::core::Desc> {
+        self.gauges.desc()
+    }
+
+    fn collect(&self) -> Vec<prometheus::proto::MetricFamily> {
+        let status = self.pool.status();
+        let idle = status.available;
+        for (state, count) in
+            [("idle", idle), ("in_use", status.size.saturating_sub(idle)), ("waiting", status.waiting)]
+        {
+            self.gauges.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        self.gauges.collect()
     }
 }

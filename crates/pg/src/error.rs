@@ -1,3 +1,5 @@
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+
 /// The result of a store function.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -41,9 +43,82 @@ impl Error {
     }
 }
 
-impl From<diesel::result::Error> for Error {
-    fn from(_error: diesel::result::Error) -> Self {
-        todo!()
+impl From<DieselError> for Error {
+    fn from(error: DieselError) -> Self {
+        match &error {
+            DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, details) => {
+                Self::UniqueViolation {
+                    constraint: details.constraint_name().unwrap_or_default().to_owned(),
+                    source: error,
+                }
+            }
+            // A server that refuses to write is a replica, or a primary that was just demoted: the next connection finds the new one.
+            DieselError::DatabaseError(
+                DatabaseErrorKind::UnableToSendCommand
+                | DatabaseErrorKind::ClosedConnection
+                | DatabaseErrorKind::ReadOnlyTransaction,
+                _,
+            )
+            | DieselError::BrokenTransactionManager => Self::Unavailable(error.into()),
+            DieselError::DatabaseError(DatabaseErrorKind::Unknown, details) => {
+                match Class::of(details.message()) {
+                    Class::Unavailable => Self::Unavailable(error.into()),
+                    Class::Timeout => Self::Timeout(error),
+                    Class::Defect => Self::Query(error),
+                }
+            }
+            DieselError::RollbackErrorOnCommit { rollback_error, .. } => match rollback_error.as_ref() {
+                DieselError::DatabaseError(DatabaseErrorKind::UnableToSendCommand, _) => {
+                    Self::Unavailable(error.into())
+                }
+                _ => Self::Query(error),
+            },
+            _ => Self::Query(error),
+        }
+    }
+}
+
+/// The classes of errors that diesel has no kind for.
+enum Class {
+    Unavailable,
+    Timeout,
+    Defect,
+}
+
+/// Beginnings of messages by class. Diesel does not let the SQLSTATE through (its `DatabaseErrorInformation` has no place for it),
+/// so the message has to tell. `bootstrap` sets `lc_messages` for the application role, and a server that speaks another
+/// language nevertheless only costs the difference between 503 and 500.
+const MESSAGES: &[(&str, Class)] = &[
+    // 57014 query_canceled, 55P03 lock_not_available, 40P01 deadlock_detected
+    ("canceling statement due to", Class::Timeout),
+    ("could not obtain lock on", Class::Timeout),
+    ("deadlock detected", Class::Timeout),
+    // 57P01 admin_shutdown, 57P02 crash_shutdown, 57P05 idle_session_timeout, 25P03 idle_in_transaction_session_timeout
+    ("terminating connection", Class::Unavailable),
+    ("terminating background worker", Class::Unavailable),
+    // 57P03 cannot_connect_now
+    ("the database system is", Class::Unavailable),
+    // 53300 too_many_connections
+    ("sorry, too many clients already", Class::Unavailable),
+    ("remaining connection slots are reserved", Class::Unavailable),
+    ("too many connections for", Class::Unavailable),
+    // 53100 disk_full, 53200 out_of_memory
+    ("could not extend file", Class::Unavailable),
+    ("could not write to file", Class::Unavailable),
+    ("out of memory", Class::Unavailable),
+    ("out of shared memory", Class::Unavailable),
+    // 08P01 of PgBouncer, which has lost its server
+    ("server conn crashed", Class::Unavailable),
+    ("server closed the connection", Class::Unavailable),
+    ("query_wait_timeout", Class::Unavailable),
+];
+
+impl Class {
+    fn of(message: &str) -> &'static Self {
+        MESSAGES
+            .iter()
+            .find(|(beginning, _)| message.starts_with(beginning))
+            .map_or(&Self::Defect, |(_, class)| class)
     }
 }
 

@@ -1,10 +1,12 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
+pub mod bootstrap;
+mod connector;
 mod database;
 mod error;
 pub mod migrate;
-pub mod bootstrap;
+mod tls;
 
 pub use database::{Connection, Database, DatabaseSettings};
 pub use diesel_async::AsyncPgConnection;

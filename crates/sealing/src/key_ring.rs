@@ -54,8 +54,7 @@ impl KeyRing {
         let (name, cipher) = self.keys.first().expect("a parsed ring has a key");
         let nonce: [u8; NONCE_BYTES] = random_bytes(rng);
         let payload = Payload { msg: plaintext, aad: associated_data };
-        let ciphertext =
-            cipher.encrypt(&XNonce::from(nonce), payload).expect("the value is small");
+        let ciphertext = cipher.encrypt(&XNonce::from(nonce), payload).expect("the value is small");
         let name_length = u8::try_from(name.len()).expect("a parsed name has at most 16 bytes");
         [&[FORMAT, name_length], name.as_bytes(), &nonce, &ciphertext].concat()
     }

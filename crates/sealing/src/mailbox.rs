@@ -45,16 +45,15 @@ impl MailboxPublicKey {
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Vec<u8> {
         let mut rng = rng;
-        let (encapsulated, ciphertext) =
-            single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, Suite>(
-                &OpModeS::Base,
-                &self.0,
-                INFO,
-                plaintext,
-                associated_data,
-                &mut rng,
-            )
-            .expect("a valid public key can always be sealed to");
+        let (encapsulated, ciphertext) = single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, Suite>(
+            &OpModeS::Base,
+            &self.0,
+            INFO,
+            plaintext,
+            associated_data,
+            &mut rng,
+        )
+        .expect("a valid public key can always be sealed to");
         [encapsulated.to_bytes().as_slice(), &ciphertext].concat()
     }
 }
@@ -79,10 +78,8 @@ impl MailboxPrivateKey {
 
     /// Opens a value that was sealed to the matching public key.
     pub fn open(&self, sealed: &[u8], associated_data: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        let (encapsulated, ciphertext) =
-            sealed.split_first_chunk::<ENCAPSULATED_BYTES>().ok_or(OpenError)?;
-        let encapsulated =
-            <Suite as Kem>::EncappedKey::from_bytes(encapsulated).map_err(|_| OpenError)?;
+        let (encapsulated, ciphertext) = sealed.split_first_chunk::<ENCAPSULATED_BYTES>().ok_or(OpenError)?;
+        let encapsulated = <Suite as Kem>::EncappedKey::from_bytes(encapsulated).map_err(|_| OpenError)?;
         single_shot_open::<ChaCha20Poly1305, HkdfSha256, Suite>(
             &OpModeR::Base,
             &self.0,
@@ -117,8 +114,7 @@ mod tests {
         let mut rng = clock::secure_rng();
         let (private, public) = MailboxPrivateKey::generate(&mut rng);
         let (other, _) = MailboxPrivateKey::generate(&mut rng);
-        let sealed =
-            MailboxPublicKey::parse(&public).unwrap().seal(b"link", b"event 1", &mut rng);
+        let sealed = MailboxPublicKey::parse(&public).unwrap().seal(b"link", b"event 1", &mut rng);
         let private = MailboxPrivateKey::parse(&private).unwrap();
         assert_eq!(*private.open(&sealed, b"event 1").unwrap(), b"link");
         assert!(private.open(&sealed, b"event 2").is_err());

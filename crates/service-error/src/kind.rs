@@ -59,9 +59,7 @@ impl ErrorKind {
     #[must_use]
     pub fn grpc_code(self) -> Code {
         match self {
-            Self::Malformed | Self::UnsupportedMediaType | Self::Unprocessable => {
-                Code::InvalidArgument
-            }
+            Self::Malformed | Self::UnsupportedMediaType | Self::Unprocessable => Code::InvalidArgument,
             Self::Unauthenticated => Code::Unauthenticated,
             Self::Forbidden => Code::PermissionDenied,
             Self::NotFound => Code::NotFound,

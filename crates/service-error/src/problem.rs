@@ -12,6 +12,19 @@ pub struct FieldError {
     pub code: String,
     /// A sentence for the user.
     pub detail: String,
+    /// The least that would do, where the value is below it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minimum: Option<usize>,
+    /// The most that would do, where the value is above it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maximum: Option<usize>,
+}
+
+impl FieldError {
+    /// An error without limits.
+    pub fn new(field: impl Into<String>, code: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { field: field.into(), code: code.into(), detail: detail.into(), minimum: None, maximum: None }
+    }
 }
 
 /// A problem document (RFC 9457), media type `application/problem+json`.

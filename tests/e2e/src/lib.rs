@@ -1,0 +1,10 @@
+#![doc = include_str!("../README.md")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "a test may panic")]
+
+pub mod audit;
+pub mod grpc;
+pub mod journey;
+pub mod otlp_sink;
+pub mod stack;
+
+pub use stack::Stack;

@@ -1,0 +1,100 @@
+//! The edge to the broker: messages in, verdicts out.
+
+use std::time::Duration;
+
+use auth_events::routing::{AUDIT_DEAD_QUEUE, AUDIT_QUEUE};
+use event_bus::{BatchHandler, ConsumerSettings, Delivery, Verdict};
+use tracing::{Span, info_span};
+
+use crate::{
+    app::{AuditLog, Fate},
+    domain::{Event, Rejection, parse_event},
+    metrics::Metrics,
+};
+
+/// How `audit.events` is consumed. A batch waits hardly longer than a commit takes: under load it fills at once, and without
+/// load an event should be found soon.
+#[must_use]
+pub fn settings() -> ConsumerSettings {
+    ConsumerSettings {
+        queue: AUDIT_QUEUE,
+        dead_letter_queue: AUDIT_DEAD_QUEUE,
+        prefetch: 200,
+        batch_size: 128,
+        batch_wait: Duration::from_millis(20),
+    }
+}
+
+/// Records what is delivered.
+pub struct Recorder {
+    log: AuditLog,
+    metrics: Metrics,
+}
+
+impl Recorder {
+    #[must_use]
+    pub fn new(log: AuditLog, metrics: Metrics) -> Self {
+        Self { log, metrics }
+    }
+
+    async fn record(&self, events: &[Event]) -> Vec<Fate> {
+        if let Some(oldest) = events.iter().map(|event| event.occurred_at).min() {
+            self.metrics.lag.take(oldest);
+        }
+        let recording = self.log.record(events).await;
+        for name in &recording.new_types {
+            self.metrics.ingested.with_label_values(&[name]).inc();
+        }
+        let recorded = recording.fates.iter().filter(|fate| **fate == Fate::Recorded).count();
+        self.metrics.duplicates.inc_by(recorded.saturating_sub(recording.new_types.len()) as u64);
+        if !recording.fates.contains(&Fate::Postponed) {
+            self.metrics.lag.done();
+        }
+        recording.fates
+    }
+
+    /// The bus logs the reason and puts it into the dead letter's headers.
+    fn reject(&self, span: &Span, rejection: &Rejection) -> Verdict {
+        let code = rejection.code();
+        span.record("rejected", code);
+        self.metrics.rejected.with_label_values(&[code]).inc();
+        Verdict::Reject(format!("{code}: {rejection}"))
+    }
+}
+
+impl BatchHandler for Recorder {
+    async fn handle(&self, deliveries: Vec<Delivery>) -> Vec<Verdict> {
+        #[expect(clippy::cast_precision_loss, reason = "a batch has no 2^52 messages")]
+        self.metrics.batch_size.observe(deliveries.len() as f64);
+        // They end with the batch: in the trace of each request it shows when its event was safe.
+        let spans: Vec<Span> = deliveries.iter().map(span).collect();
+        let mut events = Vec::with_capacity(deliveries.len());
+        let mut parsed = Vec::with_capacity(deliveries.len());
+        for delivery in &deliveries {
+            let event = parse_event(&delivery.payload, delivery.traceparent.as_deref());
+            parsed.push(event.map(|event| events.push(event)));
+        }
+        let mut fates = self.record(&events).await.into_iter();
+        let verdict = |(parsed, span): (Result<(), Rejection>, &Span)| match parsed {
+            Err(rejection) => self.reject(span, &rejection),
+            Ok(()) => match fates.next() {
+                Some(Fate::Recorded) => Verdict::Done,
+                Some(Fate::Refused) => self.reject(span, &Rejection::RefusedByDatabase),
+                Some(Fate::Postponed) | None => Verdict::Requeue,
+            },
+        };
+        parsed.into_iter().zip(&spans).map(verdict).collect()
+    }
+}
+
+fn span(delivery: &Delivery) -> Span {
+    let id = delivery.message_id.as_deref().unwrap_or_default();
+    let span = info_span!(
+        "consumer.audit.record",
+        message.id = id,
+        message.redelivered = delivery.redelivered,
+        rejected = tracing::field::Empty,
+    );
+    telemetry::propagation::continue_trace(&span, delivery.traceparent.as_deref());
+    span
+}

@@ -1,0 +1,42 @@
+use clock::SharedClock;
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
+
+use crate::lag::Lag;
+
+/// What operators see of the ingest. Clones count into the same metrics.
+#[derive(Clone)]
+pub struct Metrics {
+    pub ingested: IntCounterVec,
+    pub duplicates: IntCounter,
+    pub rejected: IntCounterVec,
+    pub batch_size: Histogram,
+    pub lag: Lag,
+}
+
+impl Metrics {
+    /// Makes and registers them.
+    pub fn register(registry: &Registry, clock: SharedClock) -> prometheus::Result<Self> {
+        let metrics = Self {
+            ingested: IntCounterVec::new(
+                Opts::new("audit_ingested_total", "Events added to the log."),
+                &["type"],
+            )?,
+            duplicates: IntCounter::new("audit_duplicates_total", "Events that were delivered again.")?,
+            rejected: IntCounterVec::new(
+                Opts::new("audit_rejected_total", "Messages that went to the dead-letter queue."),
+                &["reason"],
+            )?,
+            batch_size: Histogram::with_opts(
+                HistogramOpts::new("audit_batch_size", "Messages that were handled together.")
+                    .buckets(vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]),
+            )?,
+            lag: Lag::new(clock)?,
+        };
+        registry.register(Box::new(metrics.ingested.clone()))?;
+        registry.register(Box::new(metrics.duplicates.clone()))?;
+        registry.register(Box::new(metrics.rejected.clone()))?;
+        registry.register(Box::new(metrics.batch_size.clone()))?;
+        registry.register(Box::new(metrics.lag.clone()))?;
+        Ok(metrics)
+    }
+}

@@ -1,0 +1,104 @@
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use auth_events::routing::AUDIT_QUEUE;
+use auth_proto::audit::v1::audit_service_server::AuditServiceServer;
+use clock::SystemClock;
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+use event_bus::EventBus;
+use futures::FutureExt;
+use service_runtime::{
+    CancellationToken, CommonConfig, Environment, Lifecycle, Registry,
+    grpc::{MAX_MESSAGE_BYTES, MethodPolicy, Server, ServerSettings},
+    require_database,
+};
+use tonic::service::Routes;
+
+use crate::{
+    app::AuditLog,
+    config::Config,
+    consumer::{self, Recorder},
+    metrics::Metrics,
+    rpc::{self, AuditRpc},
+};
+
+/// How often a database that lacks migrations is asked again.
+const MIGRATIONS_PERIOD: Duration = Duration::from_millis(500);
+
+/// The migrations of schema `audit`.
+#[must_use]
+pub fn migrations() -> EmbeddedMigrations {
+    const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/audit-service");
+    MIGRATIONS
+}
+
+/// The service with its sockets bound, serving nothing yet.
+pub struct Application {
+    server: Server,
+    database: pg::Database,
+    bus: EventBus,
+    log: AuditLog,
+    metrics: Metrics,
+}
+
+impl Application {
+    /// Binds the sockets. Connects to nothing, so that a dependency that is away does not matter yet.
+    pub async fn build(config: Config, common: &CommonConfig, registry: &Registry) -> anyhow::Result<Self> {
+        let settings = ServerSettings {
+            listen: config.grpc_listen,
+            transport: common.transport.clone(),
+            reflection: common.environment == Environment::Development,
+        };
+        let server = Server::bind(settings, registry).await?;
+        let database = pg::Database::new(&common.database_settings("audit-service"))?;
+        database.register_metrics(registry)?;
+        let bus = EventBus::new(&common.amqp_url, "audit-service", registry)?;
+        let log = AuditLog::new(database.clone(), config.cursor_keys);
+        let metrics = Metrics::register(registry, Arc::new(SystemClock))?;
+        Ok(Self { server, database, bus, log, metrics })
+    }
+
+    /// The address at which gRPC is served.
+    #[must_use]
+    pub fn grpc_addr(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// Serves and consumes until `lifecycle` stops.
+    pub async fn run(self, lifecycle: Lifecycle) -> anyhow::Result<()> {
+        let readiness = lifecycle.readiness();
+        require_database(&readiness, &self.database, migrations);
+        // The queue itself is asked for, so that the broker is also known to be there while migrations are waited for.
+        let bus = self.bus.clone();
+        readiness.require("rabbitmq", move || {
+            let bus = bus.clone();
+            async move { bus.queue_length(AUDIT_QUEUE).await.map(drop).map_err(|error| format!("{error:#}")) }
+                .boxed()
+        });
+
+        let recorder = Recorder::new(self.log.clone(), self.metrics);
+        lifecycle.spawn("audit consumer", consume(self.bus, self.database, recorder, lifecycle.stopping()));
+
+        let service =
+            AuditServiceServer::new(AuditRpc::new(self.log)).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        self.server.serve(Routes::new(service), MethodPolicy::new(rpc::ALLOWED), lifecycle).await
+    }
+}
+
+/// Consumes once the table is there: until then every delivery would only come back.
+async fn consume(bus: EventBus, database: pg::Database, recorder: Recorder, stop: CancellationToken) {
+    if stop.run_until_cancelled(wait_for_migrations(&database)).await.is_some() {
+        bus.consume_batches(consumer::settings(), recorder, stop).await;
+    }
+}
+
+async fn wait_for_migrations(database: &pg::Database) {
+    let migrations = migrations();
+    loop {
+        if let Ok(mut conn) = database.connection().await
+            && pg::migrate::pending(&mut conn, &migrations).await.is_ok_and(|pending| pending.is_empty())
+        {
+            return;
+        }
+        tokio::time::sleep(MIGRATIONS_PERIOD).await;
+    }
+}

@@ -1,0 +1,3 @@
+//! The tables of schema `audit`.
+
+pub mod events;

@@ -1,0 +1,4 @@
+//! The services and providers that auth-api calls.
+
+pub mod captcha;
+pub mod sessions;

@@ -1,0 +1,122 @@
+use std::borrow::Cow;
+
+use actix_web::HttpRequest;
+use service_error::{ErrorKind, FieldError, ServiceError};
+
+use super::{ApiError, MAX_BODY_BYTES};
+
+/// What is wrong with a request before any use case sees it.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// The body is not JSON.
+    #[error("the body is not JSON")]
+    MalformedJson,
+    /// The body is JSON of another shape, or a value cannot be understood.
+    #[error("fields of the request cannot be understood")]
+    InvalidFields(Vec<FieldError>),
+    /// The body is well-formed and breaks a rule.
+    #[error("fields of the request break a rule")]
+    RuleBroken(Vec<FieldError>),
+    /// The body is not declared as JSON.
+    #[error("the body is not declared as JSON")]
+    UnsupportedMediaType,
+    /// The body is too large.
+    #[error("the body is too large")]
+    PayloadTooLarge,
+    /// The body did not arrive in time, or not whole.
+    #[error("the body did not arrive")]
+    IncompleteBody,
+    /// There is no access token.
+    #[error("no access token was given")]
+    MissingToken,
+    /// The access token is not good.
+    #[error("the access token is not good")]
+    InvalidToken,
+    /// No route has this path.
+    #[error("no such path")]
+    NotFound,
+    /// The path has no such method.
+    #[error("no such method")]
+    MethodNotAllowed,
+    /// A defect.
+    #[error("a handler failed without saying why")]
+    Unexplained,
+}
+
+impl EdgeError {
+    /// One field that cannot be understood.
+    pub fn invalid(field: &str, code: &str, detail: &str) -> Self {
+        Self::InvalidFields(vec![FieldError::new(field, code, detail)])
+    }
+}
+
+impl ServiceError for EdgeError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::MalformedJson | Self::InvalidFields(_) | Self::IncompleteBody => ErrorKind::Malformed,
+            Self::RuleBroken(_) => ErrorKind::Unprocessable,
+            Self::UnsupportedMediaType => ErrorKind::UnsupportedMediaType,
+            Self::PayloadTooLarge => ErrorKind::PayloadTooLarge,
+            Self::MissingToken | Self::InvalidToken => ErrorKind::Unauthenticated,
+            Self::NotFound => ErrorKind::NotFound,
+            Self::MethodNotAllowed => ErrorKind::MethodNotAllowed,
+            Self::Unexplained => ErrorKind::Internal,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::MalformedJson => "malformed_json",
+            Self::InvalidFields(_) => "invalid_request",
+            // With one broken rule its code is the problem's, so that clients need not look further.
+            Self::RuleBroken(errors) => match errors.as_slice() {
+                [only] => rule_code(&only.code),
+                _ => "validation_failed",
+            },
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::PayloadTooLarge => "payload_too_large",
+            Self::IncompleteBody => "incomplete_body",
+            Self::MissingToken => "missing_token",
+            Self::InvalidToken => "invalid_token",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::Unexplained => "internal",
+        }
+    }
+
+    fn public_detail(&self) -> Cow<'static, str> {
+        match self {
+            Self::MalformedJson => "The body is not a JSON object.".into(),
+            Self::InvalidFields(errors) | Self::RuleBroken(errors) => match errors.as_slice() {
+                [only] => only.detail.clone().into(),
+                _ => self.kind().title().into(),
+            },
+            Self::UnsupportedMediaType => "Send JSON in UTF-8, uncompressed, as application/json.".into(),
+            Self::PayloadTooLarge => format!("The body may have at most {MAX_BODY_BYTES} bytes.").into(),
+            Self::IncompleteBody => "The body did not arrive whole and in time.".into(),
+            Self::MissingToken => "Send an access token: Authorization: Bearer <token>.".into(),
+            Self::InvalidToken => "The access token is not valid. Refresh it, or log in again.".into(),
+            _ => self.kind().title().into(),
+        }
+    }
+
+    fn field_errors(&self) -> Vec<FieldError> {
+        match self {
+            Self::InvalidFields(errors) | Self::RuleBroken(errors) => errors.clone(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn rule_code(code: &str) -> &'static str {
+    ["password_too_short", "password_too_long", "password_invalid", "password_context"]
+        .into_iter()
+        .find(|known| *known == code)
+        .unwrap_or("validation_failed")
+}
+
+/// Answers whatever no route took: paths that nobody knows, and known ones with another method.
+pub async fn no_route(request: HttpRequest) -> Result<&'static str, ApiError> {
+    let is_known = request.match_pattern().is_some();
+    Err(if is_known { EdgeError::MethodNotAllowed } else { EdgeError::NotFound }.into())
+}

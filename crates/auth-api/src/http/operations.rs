@@ -1,0 +1,194 @@
+//! What operators and machines ask for.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix_web::{HttpRequest, HttpResponse, Responder, get, http::header, web};
+use chrono::{DateTime, SecondsFormat};
+use ipnet::IpNet;
+use parking_lot::Mutex;
+use prometheus::Registry;
+use serde::Serialize;
+use service_runtime::{Readiness, ReadinessStatus};
+use utoipa::ToSchema;
+
+use super::{ApiError, edge_error::EdgeError, request_client::RequestClient};
+use crate::{app::dependency::DependencyError, clients::sessions::Sessions, state::AppState};
+
+/// Whether the process is alive.
+#[derive(Serialize, ToSchema)]
+pub struct Health {
+    /// Always `ok`.
+    #[schema(example = "ok")]
+    status: &'static str,
+}
+
+/// Alive: touches nothing.
+#[utoipa::path(tag = "operations", responses((status = 200, body = Health)))]
+#[get("/health")]
+pub async fn health() -> impl Responder {
+    HttpResponse::Ok().json(Health { status: "ok" })
+}
+
+/// Whether requests should be sent here.
+#[derive(Serialize, ToSchema)]
+pub struct Ready {
+    /// `ready` or `unready`; why is told on the management listener only.
+    #[schema(example = "ready")]
+    status: &'static str,
+}
+
+/// Ready to serve.
+#[utoipa::path(tag = "operations", responses((status = 200, body = Ready), (status = 503, body = Ready)))]
+#[get("/ready")]
+pub async fn ready(readiness: web::Data<Readiness>) -> impl Responder {
+    match readiness.report().await.status {
+        ReadinessStatus::Ready => HttpResponse::Ok().json(Ready { status: "ready" }),
+        _ => HttpResponse::ServiceUnavailable().json(Ready { status: "unready" }),
+    }
+}
+
+/// What runs here.
+#[derive(Serialize, ToSchema)]
+pub struct Version {
+    /// The service.
+    #[schema(example = "auth-api")]
+    service: &'static str,
+    /// Its version.
+    #[schema(example = "0.1.0")]
+    version: &'static str,
+}
+
+/// Name and version.
+#[utoipa::path(tag = "operations", responses((status = 200, body = Version)))]
+#[get("/version")]
+pub async fn version() -> impl Responder {
+    HttpResponse::Ok().json(Version { service: crate::state::SOURCE, version: env!("CARGO_PKG_VERSION") })
+}
+
+/// Who may read `/metrics` on the public listener.
+#[derive(Clone)]
+pub struct MetricsAccess {
+    /// The networks.
+    pub networks: Vec<IpNet>,
+    /// What is read.
+    pub registry: Registry,
+}
+
+/// Prometheus metrics, for the allowed networks; for all others there is no such path.
+#[get("/metrics")]
+pub async fn metrics(
+    access: web::Data<MetricsAccess>,
+    client: RequestClient,
+) -> Result<HttpResponse, ApiError> {
+    let is_allowed =
+        client.0.ip.is_some_and(|ip| access.networks.iter().any(|network| network.contains(&ip)));
+    if !is_allowed {
+        return Err(EdgeError::NotFound.into());
+    }
+    let text = telemetry::metrics::encode(&access.registry).map_err(|_| EdgeError::Unexplained)?;
+    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(text))
+}
+
+/// The keys that verify access tokens.
+#[derive(Clone, Serialize, ToSchema)]
+pub struct KeySet {
+    /// One that signs, and those that signed or will.
+    keys: Vec<Key>,
+}
+
+/// A public key.
+#[derive(Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Key {
+    /// PASERK id, as in the footer of tokens.
+    #[schema(example = "k4.pid.9ShR3xc8-qVJ_di0tc9nx0IDIqbatdeM2mqLFBJsKRHs")]
+    kid: String,
+    /// The key as PASERK.
+    #[schema(example = "k4.public.cHFyc3R1dnd4eXp7fH1-f4CBgoOEhYaHiImKi4yNjo8")]
+    paserk: String,
+    /// From when it signs.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    not_before: Option<String>,
+    /// When verifiers drop it.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    retire_at: Option<String>,
+}
+
+/// Remembers the key set, and goes on with what it remembers while session-service is away.
+#[derive(Clone, Default)]
+pub struct KeyDirectory(Arc<Mutex<Option<(Instant, KeySet)>>>);
+
+impl KeyDirectory {
+    const FRESH_FOR: Duration = Duration::from_mins(1);
+
+    async fn read(&self, sessions: &Sessions) -> Result<KeySet, DependencyError> {
+        let remembered = self.0.lock().clone();
+        if let Some((read_at, keys)) = &remembered
+            && read_at.elapsed() < Self::FRESH_FOR
+        {
+            return Ok(keys.clone());
+        }
+        match sessions.public_keys().await {
+            Ok(keys) => {
+                let keys = KeySet { keys: keys.into_iter().map(Key::from).collect() };
+                *self.0.lock() = Some((Instant::now(), keys.clone()));
+                Ok(keys)
+            }
+            Err(error) => remembered.map(|(_, keys)| keys).ok_or(error.into()),
+        }
+    }
+}
+
+impl From<auth_proto::session::v1::PublicKey> for Key {
+    fn from(key: auth_proto::session::v1::PublicKey) -> Self {
+        let time = |seconds: i64| {
+            DateTime::from_timestamp(seconds, 0).map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
+        };
+        Self {
+            kid: key.kid,
+            paserk: key.paserk,
+            not_before: key.not_before.and_then(|at| time(at.seconds)),
+            retire_at: key.retire_at.and_then(|at| time(at.seconds)),
+        }
+    }
+}
+
+/// The public keys that verify access tokens, as PASERK.
+#[utoipa::path(tag = "operations", responses(
+    (status = 200, body = KeySet, description = "Cacheable for five minutes."),
+    (status = 503, body = super::openapi::ProblemDocument, content_type = "application/problem+json"),
+))]
+#[get("/.well-known/paserk.json")]
+pub async fn paserk(
+    state: web::Data<AppState>,
+    directory: web::Data<KeyDirectory>,
+) -> Result<impl Responder, ApiError> {
+    let keys = directory.read(&state.sessions).await?;
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "public, max-age=300")).json(keys))
+}
+
+/// The OpenAPI document.
+#[get("/openapi.json")]
+pub async fn openapi_json() -> impl Responder {
+    HttpResponse::Ok().json(super::openapi::document())
+}
+
+/// Swagger UI.
+#[get("/docs{tail:(/.*)?}")]
+pub async fn docs(
+    request: HttpRequest,
+    ui: web::Data<utoipa_swagger_ui::Config<'static>>,
+) -> Result<HttpResponse, ApiError> {
+    let tail = request.match_info().get("tail").unwrap_or_default();
+    if tail.is_empty() {
+        return Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, "/docs/")).finish());
+    }
+    let file = utoipa_swagger_ui::serve(tail.trim_start_matches('/'), ui.into_inner());
+    match file.map_err(|_| EdgeError::Unexplained)? {
+        Some(file) => Ok(HttpResponse::Ok().content_type(file.content_type).body(file.bytes.into_owned())),
+        None => Err(EdgeError::NotFound.into()),
+    }
+}

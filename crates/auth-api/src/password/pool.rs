@@ -1,0 +1,138 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use prometheus::{Histogram, HistogramOpts, IntGauge, Registry};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::kernel::{Kernel, Workspace};
+
+const MAX_QUEUE: usize = 64;
+const MAX_WAIT: Duration = Duration::from_millis(500);
+
+/// All places in the queue are taken, or none came free in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("password hashing is at capacity")]
+pub struct Overloaded;
+
+/// Runs as many hashes at once as there are cores, keeps few waiting and none waiting long: a login storm must neither exhaust memory
+/// nor slow down requests that hash nothing.
+#[derive(Clone)]
+pub struct HashPool {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    permits: Semaphore,
+    workspaces: Mutex<Vec<Workspace>>,
+    kernel: Kernel,
+    waiting: AtomicUsize,
+    queue_depth: IntGauge,
+    seconds: Histogram,
+}
+
+impl HashPool {
+    /// A pool with `permits` workspaces; registers `password_hash_seconds` and `password_hash_queue_depth`.
+    pub fn new(kernel: Kernel, permits: usize, registry: &Registry) -> prometheus::Result<Self> {
+        let queue_depth =
+            IntGauge::new("password_hash_queue_depth", "Password hashes that wait for a core.")?;
+        let buckets = vec![0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28];
+        let options = HistogramOpts::new("password_hash_seconds", "Time to compute one password hash.")
+            .buckets(buckets);
+        let seconds = Histogram::with_opts(options)?;
+        registry.register(Box::new(queue_depth.clone()))?;
+        registry.register(Box::new(seconds.clone()))?;
+        let shared = Shared {
+            permits: Semaphore::new(permits.max(1)),
+            workspaces: Mutex::new(Vec::new()),
+            kernel,
+            waiting: AtomicUsize::new(0),
+            queue_depth,
+            seconds,
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Runs `work` with a workspace on a thread that may block. Fails at once when the queue is full, and when no workspace comes free within
+    /// half a second.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Workspace) -> T + Send + 'static,
+    ) -> Result<T, Overloaded> {
+        let permit = self.acquire().await?;
+        let shared = Arc::clone(&self.shared);
+        let outcome = tokio::task::spawn_blocking(move || {
+            let mut workspace = shared.workspaces.lock().pop().unwrap_or_else(|| shared.kernel.workspace());
+            let started = Instant::now();
+            let outcome = work(&mut workspace);
+            shared.seconds.observe(started.elapsed().as_secs_f64());
+            shared.workspaces.lock().push(workspace);
+            outcome
+        })
+        .await;
+        drop(permit);
+        outcome.map_err(|_| Overloaded)
+    }
+
+    async fn acquire(&self) -> Result<SemaphorePermit<'_>, Overloaded> {
+        if let Ok(permit) = self.shared.permits.try_acquire() {
+            return Ok(permit);
+        }
+        let _place = QueuePlace::take(&self.shared)?;
+        let waited = tokio::time::timeout(MAX_WAIT, self.shared.permits.acquire()).await;
+        waited.map_err(|_| Overloaded)?.map_err(|_| Overloaded)
+    }
+}
+
+/// A place in the queue, given back even when the caller goes away.
+struct QueuePlace<'a>(&'a Shared);
+
+impl<'a> QueuePlace<'a> {
+    fn take(shared: &'a Shared) -> Result<Self, Overloaded> {
+        let took = shared.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, |waiting| {
+            (waiting < MAX_QUEUE).then_some(waiting + 1)
+        });
+        took.map_err(|_| Overloaded)?;
+        shared.queue_depth.inc();
+        Ok(Self(shared))
+    }
+}
+
+impl Drop for QueuePlace<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.0.queue_depth.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_queue_is_refused_at_once_and_a_long_wait_after_half_a_second() {
+        let pool = HashPool::new(Kernel::Reference, 1, &Registry::new()).unwrap();
+        let (release, held) = mpsc::channel::<()>();
+        let holder = pool.run(move |_| held.recv().is_err());
+        let crowd = futures::future::join_all((0..MAX_QUEUE + 10).map(|_| pool.run(|_| ())));
+        let started = Instant::now();
+        let (held, outcomes) = tokio::join!(holder, async {
+            let outcomes = crowd.await;
+            drop(release);
+            outcomes
+        });
+        assert_eq!(held, Ok(true));
+        assert!(outcomes.iter().all(|outcome| *outcome == Err(Overloaded)));
+        assert!(started.elapsed() >= MAX_WAIT);
+        assert_eq!(pool.run(|_| 7).await, Ok(7));
+        assert_eq!(pool.shared.seconds.get_sample_count(), 2);
+        assert_eq!(pool.shared.queue_depth.get(), 0);
+    }
+}

@@ -1,0 +1,77 @@
+//! What every request can use.
+
+use auth_events::{Envelope, Fact, FactDetail};
+use auth_ids::UserId;
+use clock::SharedClock;
+use hmac::{Hmac, KeyInit, Mac};
+use outbox::Wake;
+use pg::Database;
+use sealing::MailboxPublicKey;
+use sha2::Sha256;
+
+use crate::{
+    clients::{captcha::Captcha, sessions::Sessions},
+    config::PublicAddresses,
+    domain::email_address::EmailAddress,
+    metrics::Metrics,
+    password::PasswordVault,
+};
+
+/// The name by which auth-api signs its messages.
+pub const SOURCE: &str = "auth-api";
+
+/// The state of one worker; everything in it is shared but the session client.
+#[derive(Clone)]
+pub struct AppState {
+    /// The schema `auth`.
+    pub database: Database,
+    /// session-service; one connection a worker, because one shared by all of them is a bottleneck.
+    pub sessions: Sessions,
+    /// Password hashing.
+    pub vault: PasswordVault,
+    /// Proof of personhood.
+    pub captcha: Captcha,
+    /// The time.
+    pub clock: SharedClock,
+    /// Wakes the outbox relay after a commit.
+    pub outbox: Wake,
+    /// Seals mail parameters.
+    pub mailer_key: MailboxPublicKey,
+    /// Turns addresses into keys that say nothing.
+    pub identifier_key: IdentifierKey,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Where frontend, API and documentation are.
+    pub addresses: PublicAddresses,
+}
+
+impl AppState {
+    /// The envelope of a fact about `subject`.
+    pub fn fact<D: FactDetail>(&self, subject: Option<UserId>, fact: Fact<D>) -> Envelope<Fact<D>> {
+        Envelope::fact(SOURCE, subject, fact, &*self.clock, &mut clock::secure_rng())
+    }
+}
+
+/// The key under which addresses are hashed, so that logs and counters can tell them apart and nobody can read them.
+#[derive(Clone)]
+pub struct IdentifierKey(Hmac<Sha256>);
+
+impl IdentifierKey {
+    /// Bytes of a key.
+    pub const BYTES: usize = 32;
+
+    /// The key `bytes`; `None` when they are not [`IdentifierKey::BYTES`].
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Option<Self> {
+        let keyed = Hmac::new_from_slice(bytes).ok()?;
+        (bytes.len() == Self::BYTES).then_some(Self(keyed))
+    }
+
+    /// HMAC-SHA-256 of the canonical address, in hexadecimal, cut to 128 bits.
+    #[must_use]
+    pub fn hash(&self, email: &EmailAddress) -> String {
+        let mut mac = self.0.clone();
+        mac.update(email.as_str().as_bytes());
+        mac.finalize().into_bytes().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+}

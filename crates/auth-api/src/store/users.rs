@@ -1,0 +1,224 @@
+//! Accounts.
+
+use auth_events::commands::Locale;
+use auth_ids::{GenericUuid, UserId, Uuid};
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+use super::schema::users;
+use crate::domain::{
+    email_address::EmailAddress,
+    user::{User, UserStatus},
+};
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = users, check_for_backend(diesel::pg::Pg))]
+struct UserRow {
+    id: Uuid,
+    email: String,
+    status: String,
+    display_name: Option<String>,
+    locale: String,
+    roles: Vec<String>,
+    password: Vec<u8>,
+    registration_handle_hash: Option<Vec<u8>>,
+    registration_notice_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+}
+
+impl TryFrom<UserRow> for User {
+    type Error = pg::Error;
+
+    fn try_from(row: UserRow) -> pg::Result<Self> {
+        Ok(Self {
+            id: UserId::from_untyped_uuid(row.id),
+            email: EmailAddress::parse(&row.email).map_err(corrupt)?,
+            status: row.status.parse().map_err(corrupt)?,
+            display_name: row.display_name,
+            locale: Locale::from_tag(&row.locale).unwrap_or_default(),
+            roles: row.roles,
+            password: row.password,
+            registration_handle_hash: row.registration_handle_hash,
+            registration_notice_at: row.registration_notice_at,
+            created_at: row.created_at,
+        })
+    }
+}
+
+fn corrupt(error: impl std::error::Error + Send + Sync + 'static) -> pg::Error {
+    diesel::result::Error::DeserializationError(Box::new(error)).into()
+}
+
+/// What a new account starts with.
+pub struct NewUser<'a> {
+    /// Its id.
+    pub id: UserId,
+    /// Its address.
+    pub email: &'a EmailAddress,
+    /// Whether somebody still has to prove the address.
+    pub status: UserStatus,
+    /// How to greet its owner.
+    pub display_name: Option<&'a str>,
+    /// The language of its mails.
+    pub locale: Locale,
+    /// What it may do.
+    pub roles: &'a [&'a str],
+    /// The sealed hash of its password.
+    pub password: &'a [u8],
+    /// The hash of the registering browser's handle, while it is unverified.
+    pub registration_handle_hash: Option<&'a [u8]>,
+    /// Now.
+    pub now: DateTime<Utc>,
+}
+
+#[derive(Insertable)]
+#[diesel(table_name = users, treat_none_as_default_value = false)]
+struct NewUserRow<'a> {
+    id: Uuid,
+    email: &'a str,
+    status: &'a str,
+    display_name: Option<&'a str>,
+    locale: &'a str,
+    roles: Vec<&'a str>,
+    password: &'a [u8],
+    registration_handle_hash: Option<&'a [u8]>,
+    registration_notice_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    verified_at: Option<DateTime<Utc>>,
+}
+
+/// Inserts an account, unless the address already has one; says whether it did.
+pub async fn insert_if_absent(conn: &mut AsyncPgConnection, user: NewUser<'_>) -> pg::Result<bool> {
+    let row = NewUserRow {
+        id: user.id.into_untyped_uuid(),
+        email: user.email.as_str(),
+        status: user.status.name(),
+        display_name: user.display_name,
+        locale: user.locale.tag(),
+        roles: user.roles.to_vec(),
+        password: user.password,
+        registration_handle_hash: user.registration_handle_hash,
+        registration_notice_at: None,
+        created_at: user.now,
+        updated_at: user.now,
+        verified_at: (user.status != UserStatus::Unverified).then_some(user.now),
+    };
+    let inserted = diesel::insert_into(users::table)
+        .values(row)
+        .on_conflict(users::email)
+        .do_nothing()
+        .execute(conn)
+        .await?;
+    Ok(inserted == 1)
+}
+
+/// The account of an address.
+pub async fn find_by_email(conn: &mut AsyncPgConnection, email: &EmailAddress) -> pg::Result<Option<User>> {
+    let query = users::table.filter(users::email.eq(email.as_str())).select(UserRow::as_select());
+    query.first(conn).await.optional()?.map(User::try_from).transpose()
+}
+
+/// The account of an address, locked until the transaction ends.
+pub async fn lock_by_email(conn: &mut AsyncPgConnection, email: &EmailAddress) -> pg::Result<Option<User>> {
+    let query =
+        users::table.filter(users::email.eq(email.as_str())).select(UserRow::as_select()).for_update();
+    query.first(conn).await.optional()?.map(User::try_from).transpose()
+}
+
+/// An account by its id.
+pub async fn find(conn: &mut AsyncPgConnection, id: UserId) -> pg::Result<Option<User>> {
+    let query = users::table.find(id.into_untyped_uuid()).select(UserRow::as_select());
+    query.first(conn).await.optional()?.map(User::try_from).transpose()
+}
+
+/// An account by its id, locked until the transaction ends.
+pub async fn lock(conn: &mut AsyncPgConnection, id: UserId) -> pg::Result<Option<User>> {
+    let query = users::table.find(id.into_untyped_uuid()).select(UserRow::as_select()).for_update();
+    query.first(conn).await.optional()?.map(User::try_from).transpose()
+}
+
+/// Replaces what the last registration of an unverified address said: the newest one counts.
+pub async fn replace_registration(
+    conn: &mut AsyncPgConnection,
+    id: UserId,
+    password: &[u8],
+    registration_handle_hash: &[u8],
+    display_name: Option<&str>,
+    locale: Locale,
+    now: DateTime<Utc>,
+) -> pg::Result<()> {
+    diesel::update(users::table.find(id.into_untyped_uuid()))
+        .set((
+            users::password.eq(password),
+            users::registration_handle_hash.eq(registration_handle_hash),
+            users::display_name.eq(display_name),
+            users::locale.eq(locale.tag()),
+            users::updated_at.eq(now),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Remembers that the owner was told of an attempt to register the address.
+pub async fn note_registration_notice(
+    conn: &mut AsyncPgConnection,
+    id: UserId,
+    now: DateTime<Utc>,
+) -> pg::Result<()> {
+    diesel::update(users::table.find(id.into_untyped_uuid()))
+        .set(users::registration_notice_at.eq(now))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Opens an unverified account, with another password where `password` is one.
+pub async fn activate(
+    conn: &mut AsyncPgConnection,
+    id: UserId,
+    password: Option<&[u8]>,
+    now: DateTime<Utc>,
+) -> pg::Result<()> {
+    let target = users::table.find(id.into_untyped_uuid());
+    diesel::update(target)
+        .set((
+            users::status.eq(UserStatus::Active.name()),
+            users::registration_handle_hash.eq(None::<Vec<u8>>),
+            users::verified_at.eq(now),
+            users::updated_at.eq(now),
+            password.map(|password| users::password.eq(password)),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Inserts many verified accounts at once, skipping addresses that have one; for development data.
+pub async fn insert_verified(
+    conn: &mut AsyncPgConnection,
+    accounts: &[(UserId, EmailAddress, Vec<u8>)],
+    now: DateTime<Utc>,
+) -> pg::Result<usize> {
+    let rows: Vec<NewUserRow<'_>> = accounts
+        .iter()
+        .map(|(id, email, password)| NewUserRow {
+            id: id.into_untyped_uuid(),
+            email: email.as_str(),
+            status: UserStatus::Active.name(),
+            display_name: None,
+            locale: Locale::default().tag(),
+            roles: vec![crate::domain::permission::USER],
+            password,
+            registration_handle_hash: None,
+            registration_notice_at: None,
+            created_at: now,
+            updated_at: now,
+            verified_at: Some(now),
+        })
+        .collect();
+    let insert = diesel::insert_into(users::table).values(&rows).on_conflict(users::email).do_nothing();
+    Ok(insert.execute(conn).await?)
+}

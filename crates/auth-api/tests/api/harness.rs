@@ -1,0 +1,245 @@
+//! Starts auth-api for one test, and reads what it left in the database.
+
+use std::{net::SocketAddr, time::Duration};
+
+use auth_api::{
+    config::{CaptchaConfig, Config, PublicAddresses},
+    domain::{bearer_secret::OneTimeToken, email_address::EmailAddress, plain_password::PlainPassword},
+    password::{HashParameters, KernelChoice},
+    service::MIGRATIONS,
+    startup::Application,
+    state::IdentifierKey,
+};
+use auth_events::commands::{MailParameters, MailSend};
+use base64::prelude::*;
+use diesel::{QueryableByName, sql_types::Text};
+use diesel_async::RunQueryDsl;
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use sealing::{KeyRing, MailboxPrivateKey, MailboxPublicKey};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use service_runtime::{CommonConfig, Environment, Lifecycle, Registry, ShutdownSettings, Transport};
+use telemetry::{LogFormat, TelemetrySettings};
+use test_support::{TestDatabase, eventually, install_crypto_provider};
+
+use crate::fake_sessions::FakeSessions;
+
+pub const PASSWORD: &str = "SecurePassword123";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a test changes about the service before it starts.
+#[derive(Default)]
+pub struct Changes {
+    pub captcha: Option<CaptchaConfig>,
+    pub session_service: Option<SocketAddr>,
+    pub database_url: Option<SecretString>,
+    pub metrics_allow: Option<&'static str>,
+}
+
+/// A running auth-api.
+pub struct TestApi {
+    pub url: String,
+    pub http: reqwest::Client,
+    pub sessions: FakeSessions,
+    pub registry: Registry,
+    pub database: TestDatabase,
+    mailbox_key: MailboxPrivateKey,
+    lifecycle: Lifecycle,
+}
+
+#[derive(QueryableByName)]
+struct TextRow {
+    #[diesel(sql_type = Text)]
+    value: String,
+}
+
+impl TestApi {
+    pub async fn start() -> Self {
+        Self::start_with(Changes::default()).await
+    }
+
+    pub async fn start_with(changes: Changes) -> Self {
+        install_crypto_provider();
+        let database = TestDatabase::new("auth", MIGRATIONS).await;
+        let shutdown = ShutdownSettings { delay: Duration::ZERO, drain: Duration::from_secs(5) };
+        let lifecycle = Lifecycle::new(shutdown);
+        let (sessions, sessions_address) = FakeSessions::start(&lifecycle).await;
+        let (private, public) = MailboxPrivateKey::generate(&mut clock::secure_rng());
+        let database_url = changes.database_url.unwrap_or_else(|| database.app_url());
+        let common = common(database_url, shutdown);
+        let config = Config {
+            http_listen: "127.0.0.1:0".parse().unwrap(),
+            addresses: PublicAddresses {
+                frontend: "https://app.example.test".to_owned(),
+                docs: "https://docs.example.test".to_owned(),
+            },
+            session_service_url: format!("http://{}", changes.session_service.unwrap_or(sessions_address))
+                .parse()
+                .unwrap(),
+            trusted_proxies: vec!["127.0.0.1/32".parse().unwrap()],
+            metrics_allow: vec![changes.metrics_allow.unwrap_or("127.0.0.0/8").parse().unwrap()],
+            captcha: changes.captcha.unwrap_or(CaptchaConfig::Off),
+            password_keys: KeyRing::parse("k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8").unwrap(),
+            identifier_key: IdentifierKey::new(&[7; IdentifierKey::BYTES]).unwrap(),
+            mailer_public_key: MailboxPublicKey::parse(&public).unwrap(),
+            password_hash_kernel: KernelChoice::Auto,
+            password_hash: HashParameters::FLOOR,
+            admin: None,
+        };
+        let registry = Registry::new();
+        let application = Application::build(config, &common, &lifecycle, registry.clone()).unwrap();
+        let url = format!("http://{}", application.local_addr().unwrap());
+        let running = lifecycle.clone();
+        lifecycle.spawn("auth-api", async move { application.run(&running).await.unwrap() });
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let mailbox_key = MailboxPrivateKey::parse(&private).unwrap();
+        let api = Self { url, http, sessions, registry, database, mailbox_key, lifecycle };
+        eventually("auth-api answers", PATIENCE, || async { api.get("/health").send().await.ok() }).await;
+        api
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url))
+    }
+
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.request(Method::GET, path)
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Response {
+        self.request(Method::POST, path).json(body).send().await.unwrap()
+    }
+
+    /// Registers `email` with [`PASSWORD`]; the handle.
+    pub async fn register(&self, email: &str) -> String {
+        let answer = self.post("/v1/auth/register", &json!({"email": email, "password": PASSWORD})).await;
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+        body(answer).await["registrationHandle"].as_str().unwrap().to_owned()
+    }
+
+    /// A verified account of `email` with [`PASSWORD`].
+    pub async fn verified_account(&self, email: &str) {
+        let handle = self.register(email).await;
+        let token = self.verification_token(email).await;
+        let answer =
+            self.post("/v1/auth/verify-email", &json!({"token": token, "registrationHandle": handle})).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+    }
+
+    pub async fn login(&self, email: &str, password: &str) -> Response {
+        self.post("/v1/auth/login", &json!({"email": email, "password": password})).await
+    }
+
+    /// Every mail that waits in the outbox, the oldest first, opened.
+    pub async fn mails(&self) -> Vec<(MailSend, MailParameters)> {
+        let mails = self.outbox("mail.send.v1").await.into_iter().map(|envelope| {
+            let mail: MailSend = serde_json::from_value(envelope["data"].clone()).unwrap();
+            let sealed = BASE64_STANDARD.decode(&mail.sealed).unwrap();
+            let id = envelope["id"].as_str().unwrap().parse().unwrap();
+            let opened = self.mailbox_key.open(&sealed, &MailSend::binding(id, mail.template)).unwrap();
+            (mail, serde_json::from_slice(&opened).unwrap())
+        });
+        mails.collect()
+    }
+
+    /// The token in the newest verification mail to `email`.
+    pub async fn verification_token(&self, email: &str) -> String {
+        let mails = self.mails().await;
+        let newest = mails.iter().rev().find_map(|(mail, parameters)| match parameters {
+            MailParameters::VerifyEmail { link, .. } if mail.to == email => Some(link.clone()),
+            _ => None,
+        });
+        let link = newest.unwrap();
+        let token = link.strip_prefix("https://app.example.test/verify-email#token=").unwrap();
+        assert!(OneTimeToken::parse(token).is_some());
+        token.to_owned()
+    }
+
+    /// The facts of one type, the oldest first.
+    pub async fn facts(&self, name: &str) -> Vec<Value> {
+        self.outbox(&format!("auth.{name}.v1")).await
+    }
+
+    async fn outbox(&self, message_type: &str) -> Vec<Value> {
+        let query = "SELECT payload AS value FROM auth.outbox WHERE message_type = $1 ORDER BY created_at, id";
+        let mut conn = self.database.admin().connection().await.unwrap();
+        let rows: Vec<TextRow> =
+            diesel::sql_query(query).bind::<Text, _>(message_type).load(&mut conn).await.unwrap();
+        rows.iter().map(|row| serde_json::from_str(&row.value).unwrap()).collect()
+    }
+
+    /// The first column of the first row, as text.
+    pub async fn sql(&self, query: &str) -> String {
+        let mut conn = self.database.admin().connection().await.unwrap();
+        let query = format!("SELECT ({query})::text AS value");
+        diesel::sql_query(query).get_result::<TextRow>(&mut conn).await.unwrap().value
+    }
+
+    pub async fn execute(&self, statement: &str) {
+        let mut conn = self.database.admin().connection().await.unwrap();
+        diesel::sql_query(statement).execute(&mut conn).await.unwrap();
+    }
+
+    /// The value of a counter, or the number of observations of a histogram, summed over its labels.
+    pub fn metric(&self, name: &str) -> f64 {
+        let families = self.registry.gather();
+        let family = families.iter().find(|family| family.name() == name).unwrap();
+        let one = |metric: &prometheus::proto::Metric| {
+            metric.get_counter().get_value() + f64::from(u32::try_from(metric.get_histogram().get_sample_count()).unwrap())
+        };
+        family.get_metric().iter().map(one).sum()
+    }
+}
+
+impl Drop for TestApi {
+    fn drop(&mut self) {
+        self.lifecycle.request_shutdown();
+    }
+}
+
+pub async fn body(response: Response) -> Value {
+    response.json().await.unwrap()
+}
+
+/// A problem document, checked for what every one of them has.
+pub async fn problem(response: Response, status: u16, code: &str) -> Value {
+    assert_eq!(response.status().as_u16(), status);
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    let request_id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let problem = body(response).await;
+    assert_eq!(problem["code"], code, "{problem}");
+    assert_eq!(problem["status"], status);
+    assert_eq!(problem["type"], format!("https://docs.example.test/problems/{code}"));
+    assert_eq!(problem["requestId"], request_id);
+    assert!(!problem["title"].as_str().unwrap().is_empty() && !problem["detail"].as_str().unwrap().is_empty());
+    problem
+}
+
+fn common(database_url: SecretString, shutdown: ShutdownSettings) -> CommonConfig {
+    CommonConfig {
+        environment: Environment::Development,
+        migrations_database_url: database_url.clone(),
+        database_url,
+        bootstrap_database_url: None,
+        database_max_connections: 8,
+        // Nobody listens there: what is said stays in the outbox, where the tests read it.
+        amqp_url: "amqp://127.0.0.1:1/none".into(),
+        management_listen: "127.0.0.1:0".parse().unwrap(),
+        telemetry: TelemetrySettings {
+            service: "auth-api",
+            version: "test",
+            environment: "test".to_owned(),
+            log_filter: "off".to_owned(),
+            log_format: LogFormat::Pretty,
+            otlp_endpoint: None,
+            trace_sample_ratio: 1.0,
+        },
+        transport: Transport::Plaintext,
+        shutdown,
+    }
+}
+
+/// An account as an operator would create it.
+pub fn credentials(email: &str) -> (EmailAddress, PlainPassword) {
+    (EmailAddress::parse(email).unwrap(), PlainPassword::presented(PASSWORD).unwrap())
+}

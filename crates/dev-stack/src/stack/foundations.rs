@@ -1,0 +1,144 @@
+use std::{path::Path, time::Instant};
+
+use anyhow::Context;
+use url::Url;
+
+use super::Settings;
+use crate::{
+    daemon::Daemon,
+    keeper::{Group, Kept},
+    mailbox::Mailbox,
+    ports::Ports,
+    progress::Progress,
+    servers::{Durability, Epmd, Postgres, RabbitMq, RabbitMqPorts, Redis, START_PATIENCE, http_client},
+    turnstile::FakeTurnstile,
+};
+
+const DATABASE: &str = "feature_auth";
+
+/// What the services stand on: servers, ours or existing ones, the mail catcher and the captcha.
+pub(super) struct Foundations {
+    since: Instant,
+    postgres: Option<Kept<Postgres>>,
+    redis: Option<Kept<Redis>>,
+    rabbitmq: Option<Kept<RabbitMq>>,
+    found_data: bool,
+    pub mailbox: Mailbox,
+    pub turnstile: FakeTurnstile,
+    /// A superuser's, for making roles and databases.
+    pub bootstrap_url: Url,
+    /// The same superuser's, of our database.
+    pub database_url: Url,
+    pub redis_url: String,
+    pub amqp_url: String,
+    pub amqp_management_url: String,
+}
+
+impl Foundations {
+    /// Starts everything at once without waiting for it.
+    pub(super) async fn start(
+        state: &Path,
+        settings: &Settings,
+        ports: &mut Ports,
+        names: &Group,
+        servers: &Group,
+    ) -> anyhow::Result<Self> {
+        let since = Instant::now();
+        let kept = Durability::Kept;
+        let [mailbox, smtp, turnstile] =
+            [ports.take("mailbox")?, ports.take("smtp")?, ports.take("turnstile")?];
+        for port in [&mailbox, &smtp, &turnstile] {
+            port.release();
+        }
+        let mailbox = Mailbox::start(smtp.addr(), mailbox.addr()).await?;
+        let turnstile = FakeTurnstile::start(turnstile.addr()).await?;
+
+        let (mut amqp_url, mut amqp_management_url) =
+            (settings.amqp_url.clone(), settings.amqp_mgmt_url.clone());
+        let rabbitmq = if amqp_url.is_empty() {
+            let directory = state.join("rabbitmq");
+            let epmd = Epmd::new(state, ports.take("epmd")?);
+            let ports = RabbitMqPorts {
+                amqp: ports.take("amqp")?,
+                management: ports.take("amqp-management")?,
+                distribution: ports.take("amqp-distribution")?,
+            };
+            let rabbitmq = RabbitMq::new(&directory, ports, epmd.port(), kept, http_client()?)?;
+            (amqp_url, amqp_management_url) = (rabbitmq.amqp_url(), rabbitmq.management_url());
+            names.keep(epmd)?.ready(START_PATIENCE).await?;
+            Some(servers.keep(rabbitmq)?)
+        } else {
+            None
+        };
+        let mut redis_url = settings.redis_url.clone();
+        let redis = if redis_url.is_empty() {
+            let redis = Redis::new(&state.join("redis"), ports.take("redis")?, kept)?;
+            redis_url = redis.url();
+            Some(servers.keep(redis)?)
+        } else {
+            None
+        };
+        let (bootstrap_url, database_url, postgres) = if settings.database_url.is_empty() {
+            let postgres = Postgres::new(&state.join("postgres"), ports.take("postgres")?, kept).await?;
+            (postgres.url("postgres").parse()?, postgres.url(DATABASE).parse()?, Some(postgres))
+        } else {
+            let (bootstrap, database) = existing_database(&settings.database_url)?;
+            (bootstrap, database, None)
+        };
+        let found_data = postgres.as_ref().is_some_and(Postgres::has_data);
+        let postgres = postgres.map(|postgres| servers.keep(postgres)).transpose()?;
+        Ok(Self {
+            since,
+            postgres,
+            redis,
+            rabbitmq,
+            found_data,
+            mailbox,
+            turnstile,
+            bootstrap_url,
+            database_url,
+            redis_url,
+            amqp_url,
+            amqp_management_url,
+        })
+    }
+
+    pub(super) async fn postgres_ready(&self, progress: &Progress) -> anyhow::Result<()> {
+        let data = if self.found_data { "with the data of the last time" } else { "with new data" };
+        self.ready(self.postgres.as_ref(), &format!("PostgreSQL, {data}"), "DATABASE_URL", progress).await
+    }
+
+    pub(super) async fn redis_ready(&self, progress: &Progress) -> anyhow::Result<()> {
+        self.ready(self.redis.as_ref(), "Redis", "REDIS_URL", progress).await
+    }
+
+    pub(super) async fn rabbitmq_ready(&self, progress: &Progress) -> anyhow::Result<()> {
+        self.ready(self.rabbitmq.as_ref(), "RabbitMQ", "AMQP_URL", progress).await
+    }
+
+    async fn ready<D: Daemon>(
+        &self,
+        server: Option<&Kept<D>>,
+        what: &str,
+        variable: &str,
+        progress: &Progress,
+    ) -> anyhow::Result<()> {
+        let Some(server) = server else {
+            progress.note(&format!("using the server that {variable} names"));
+            return Ok(());
+        };
+        server.ready(START_PATIENCE).await?;
+        progress.step(self.since, what);
+        Ok(())
+    }
+}
+
+/// The URL as it is, and with our database where it names none of its own.
+fn existing_database(url: &str) -> anyhow::Result<(Url, Url)> {
+    let bootstrap: Url = url.parse().context("DATABASE_URL is no URL")?;
+    let mut database = bootstrap.clone();
+    if matches!(bootstrap.path(), "" | "/" | "/postgres") {
+        database.set_path(DATABASE);
+    }
+    Ok((bootstrap, database))
+}

@@ -1,0 +1,115 @@
+use std::{collections::HashSet, time::Duration};
+
+use anyhow::{Context, anyhow};
+use async_rs::Runtime;
+use lapin::{
+    Channel, Connection, ConnectionProperties, PublisherConfirm,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+    types::{LongString, ShortString},
+    uri::AMQPUri,
+};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout, timeout_at},
+};
+
+use crate::{posting::Posting, publisher::PublishError, topology};
+
+/// How long a batch waits for its confirmations. A healthy quorum queue takes milliseconds.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(5);
+
+/// A connection that was established, with the topology in place and a channel to publish on. It is never repaired, only replaced: after
+/// the leader of a quorum queue died, a publisher that keeps its channel can be refused for ever.
+pub(crate) struct Link {
+    pub(crate) connection: Connection,
+    /// Held by one batch at a time. The library pairs a returned message with whichever confirmation comes next, so only who
+    /// has all confirmations of a channel in hand knows which messages were returned.
+    publishing: Mutex<Channel>,
+}
+
+impl Link {
+    pub(crate) async fn open(uri: AMQPUri, name: LongString) -> anyhow::Result<Self> {
+        let properties = ConnectionProperties::default().with_connection_name(name);
+        let connection =
+            Connection::connect_uri_with_runtime(uri, properties, Runtime::tokio_current()).await?;
+        let channel = connection.create_channel().await?;
+        topology::declare(&channel).await.context("cannot declare the topology")?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        Ok(Self { connection, publishing: Mutex::new(channel) })
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        // A channel may be closed alone, by the broker's refusal of something on it.
+        let channel_is_down = self.publishing.try_lock().is_ok_and(|channel| !channel.status().connected());
+        self.connection.status().connected() && !channel_is_down
+    }
+
+    pub(crate) async fn close(&self) {
+        // It is given up either way.
+        let _ = timeout(Duration::from_secs(1), self.connection.close(200, "OK".into())).await;
+    }
+
+    pub(crate) async fn publish(&self, postings: &[Posting]) -> Vec<Result<(), PublishError>> {
+        let channel = self.publishing.lock().await;
+        let deadline = Instant::now() + CONFIRMED_WITHIN;
+        let mut sent = Vec::with_capacity(postings.len());
+        for posting in postings {
+            sent.push(send(&channel, posting, deadline).await);
+        }
+        let mut returned = HashSet::new();
+        let mut results = Vec::with_capacity(postings.len());
+        for confirm in sent {
+            results.push(match confirm {
+                Ok(confirm) => confirmation(confirm, deadline, &mut returned).await,
+                Err(error) => Err(error),
+            });
+        }
+        for (result, posting) in results.iter_mut().zip(postings) {
+            if result.is_ok() && returned.contains(&posting.message_id().map(str::to_owned)) {
+                *result = Err(PublishError::Unroutable);
+            }
+        }
+        results
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that publishes")]
+async fn send(
+    channel: &Channel,
+    posting: &Posting,
+    deadline: Instant,
+) -> Result<PublisherConfirm, PublishError> {
+    let Ok(key) = ShortString::try_new(posting.routing_key.as_str()) else {
+        return Err(PublishError::Unroutable);
+    };
+    if !topology::is_known(&posting.exchange) {
+        return Err(PublishError::Unroutable);
+    }
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let exchange = posting.exchange.as_str().into();
+    let sending = channel.basic_publish(exchange, key, options, &posting.payload, posting.properties.clone());
+    match timeout_at(deadline, sending).await {
+        Ok(Ok(confirm)) => Ok(confirm),
+        Ok(Err(error)) => Err(PublishError::Unavailable(error.into())),
+        Err(_) => Err(PublishError::Unavailable(anyhow!("the broker takes nothing"))),
+    }
+}
+
+async fn confirmation(
+    confirm: PublisherConfirm,
+    deadline: Instant,
+    returned: &mut HashSet<Option<String>>,
+) -> Result<(), PublishError> {
+    let confirmation = match timeout_at(deadline, confirm).await {
+        Ok(Ok(confirmation)) => confirmation,
+        Ok(Err(error)) => return Err(PublishError::Unavailable(error.into())),
+        Err(_) => {
+            return Err(PublishError::Unavailable(anyhow!("no confirmation within {CONFIRMED_WITHIN:?}")));
+        }
+    };
+    let acknowledged = confirmation.is_ack();
+    if let Some(message) = confirmation.take_message() {
+        returned.insert(message.delivery.properties.message_id().as_ref().map(ToString::to_string));
+    }
+    if acknowledged { Ok(()) } else { Err(PublishError::Refused) }
+}

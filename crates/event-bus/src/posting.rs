@@ -1,0 +1,106 @@
+use auth_events::routing::{DEAD_EXCHANGE, RETRY_EXCHANGE};
+use lapin::{
+    BasicProperties,
+    message::Delivery,
+    types::{AMQPValue, FieldTable, ShortString},
+};
+
+use crate::publisher::OutgoingMessage;
+
+/// Counts how often a message went through a delay queue.
+const ATTEMPT: &str = "x-attempt";
+
+/// All headers of a message have to fit one frame.
+const LONGEST_REASON: usize = 1_000;
+
+/// A message in the words of AMQP.
+pub(crate) struct Posting {
+    pub(crate) exchange: String,
+    pub(crate) routing_key: String,
+    pub(crate) properties: BasicProperties,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Posting {
+    pub(crate) fn from_outgoing(message: OutgoingMessage) -> Self {
+        let mut headers = FieldTable::default();
+        if let Some(traceparent) = message.traceparent {
+            headers.insert("traceparent".into(), text(traceparent));
+        }
+        let properties = BasicProperties::default()
+            .with_content_type("application/cloudevents+json".into())
+            .with_delivery_mode(PERSISTENT)
+            .with_message_id(shortened(message.message_id))
+            .with_type(shortened(message.message_type))
+            .with_headers(headers);
+        Self {
+            exchange: message.route.exchange.to_owned(),
+            routing_key: message.route.routing_key,
+            properties,
+            payload: message.payload,
+        }
+    }
+
+    /// The same message for the delay queue `delay_queue`.
+    pub(crate) fn delayed(delivery: &Delivery, delay_queue: String) -> Self {
+        let attempts = match headers(delivery).inner().get(ATTEMPT) {
+            Some(AMQPValue::LongLongInt(attempts)) => *attempts,
+            _ => 0,
+        };
+        Self::forwarded(delivery, RETRY_EXCHANGE, delay_queue, |headers| {
+            headers.insert(ATTEMPT.into(), AMQPValue::LongLongInt(attempts.saturating_add(1)));
+        })
+    }
+
+    /// The same message for the dead-letter queue `dead_letter_queue`, with the reason.
+    pub(crate) fn rejected(
+        delivery: &Delivery,
+        dead_letter_queue: &str,
+        queue: &str,
+        reason: &str,
+        rejected_by: &str,
+    ) -> Self {
+        Self::forwarded(delivery, DEAD_EXCHANGE, dead_letter_queue.to_owned(), |headers| {
+            headers.insert("x-reason".into(), text(reason.chars().take(LONGEST_REASON).collect::<String>()));
+            headers.insert("x-rejected-by".into(), text(rejected_by));
+            headers.insert("x-queue".into(), text(queue));
+        })
+    }
+
+    pub(crate) fn message_id(&self) -> Option<&str> {
+        self.properties.message_id().as_ref().map(ShortString::as_str)
+    }
+
+    fn forwarded(
+        delivery: &Delivery,
+        exchange: &str,
+        routing_key: String,
+        add: impl FnOnce(&mut FieldTable),
+    ) -> Self {
+        let mut headers = headers(delivery);
+        add(&mut headers);
+        let properties = delivery.properties.clone().with_headers(headers).with_delivery_mode(PERSISTENT);
+        Self { exchange: exchange.to_owned(), routing_key, properties, payload: delivery.data.clone() }
+    }
+}
+
+/// AMQP's name for what survives a restart of the broker.
+const PERSISTENT: u8 = 2;
+
+fn headers(delivery: &Delivery) -> FieldTable {
+    delivery.properties.headers().clone().unwrap_or_default()
+}
+
+fn text(value: impl AsRef<[u8]>) -> AMQPValue {
+    AMQPValue::LongString(value.as_ref().into())
+}
+
+/// AMQP has 255 bytes for these. Ours are shorter; a longer one must not make the library panic.
+fn shortened(mut value: String) -> ShortString {
+    let mut end = value.len().min(255);
+    while !value.is_char_boundary(end) {
+        end -= 1;
+    }
+    value.truncate(end);
+    value.into()
+}

@@ -1,0 +1,143 @@
+//! The two ways of serving a subscription.
+
+use std::{future::Future, panic::AssertUnwindSafe};
+
+use anyhow::Context;
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
+use lapin::{Consumer, message::Delivery as RawDelivery};
+use tokio::time::{Instant, timeout_at};
+use tracing::{Instrument, error, info_span};
+
+use crate::{
+    BatchHandler, Delivery, Handler, Verdict,
+    session::{Judge, Scope, Session},
+    subscription::Serve,
+};
+
+/// Many handlers at once, each with one message.
+pub(crate) struct OneByOne<H>(pub(crate) H);
+
+impl<H: Handler> Serve for OneByOne<H> {
+    async fn serve(&self, session: &Session<'_>, mut deliveries: Consumer) -> anyhow::Result<()> {
+        let subscription = session.subscription;
+        let prefetch = usize::from(subscription.settings.prefetch);
+        let mut running = FuturesUnordered::new();
+        // Why no more are taken. Handlers that run are waited for in any case.
+        let mut ended: Option<anyhow::Result<()>> = None;
+        loop {
+            let takes = ended.is_none() && running.len() < prefetch && !session.is_keeping();
+            tokio::select! {
+                biased;
+                Some(worked_off) = running.next() => {
+                    if let Err(error) = worked_off {
+                        ended = Some(Err(error));
+                    }
+                }
+                () = subscription.stop.cancelled(), if ended.is_none() => ended = Some(Ok(())),
+                delivery = deliveries.next(), if takes => match taken(delivery) {
+                    Ok(delivery) => running.push(session.work_off(self, vec![delivery], Scope::OneOfMany)),
+                    Err(error) => ended = Some(Err(error)),
+                },
+                else => return ended.unwrap_or(Ok(())),
+            }
+        }
+    }
+}
+
+impl<H: Handler> Judge for OneByOne<H> {
+    async fn judge(&self, queue: &'static str, deliveries: &[RawDelivery]) -> Vec<Option<Verdict>> {
+        let mut verdicts = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            let delivery = Delivery::new(delivery);
+            let span = info_span!(
+                "consumer.message.handle",
+                queue,
+                message.id = delivery.message_id.as_deref(),
+                message.r#type = delivery.message_type.as_deref(),
+            );
+            telemetry::propagation::continue_trace(&span, delivery.traceparent.as_deref());
+            verdicts.push(unless_it_panics(self.0.handle(delivery).instrument(span)).await);
+        }
+        verdicts
+    }
+}
+
+/// One handler at a time, with many messages.
+pub(crate) struct Batches<H>(pub(crate) H);
+
+impl<H: BatchHandler> Serve for Batches<H> {
+    async fn serve(&self, session: &Session<'_>, mut deliveries: Consumer) -> anyhow::Result<()> {
+        let stop = &session.subscription.stop;
+        loop {
+            let first = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                delivery = deliveries.next() => taken(delivery)?,
+            };
+            let batch = self.fill(session, first, &mut deliveries).await?;
+            session.work_off(self, batch, Scope::AllThereIs).await?;
+        }
+    }
+}
+
+impl<H: BatchHandler> Batches<H> {
+    async fn fill(
+        &self,
+        session: &Session<'_>,
+        first: RawDelivery,
+        deliveries: &mut Consumer,
+    ) -> anyhow::Result<Vec<RawDelivery>> {
+        let settings = &session.subscription.settings;
+        // The broker sends no more than this before the batch is acknowledged.
+        let size = settings.batch_size.min(settings.prefetch.into());
+        let end = Instant::now() + settings.batch_wait;
+        let mut batch = vec![first];
+        while batch.len() < size {
+            match timeout_at(end, deliveries.next()).await {
+                Ok(delivery) => batch.push(taken(delivery)?),
+                Err(_) => break,
+            }
+        }
+        Ok(batch)
+    }
+
+    async fn judge_together(&self, queue: &'static str, deliveries: &[RawDelivery]) -> Option<Vec<Verdict>> {
+        // Many messages, many traces: this span begins its own.
+        let span = info_span!("consumer.batch.handle", queue, messages = deliveries.len());
+        let batch = deliveries.iter().map(Delivery::new).collect();
+        let verdicts = unless_it_panics(self.0.handle(batch).instrument(span)).await?;
+        if verdicts.len() == deliveries.len() {
+            return Some(verdicts);
+        }
+        error!(queue, "The handler has {} verdicts on {} messages", verdicts.len(), deliveries.len());
+        None
+    }
+}
+
+impl<H: BatchHandler> Judge for Batches<H> {
+    async fn judge(&self, queue: &'static str, deliveries: &[RawDelivery]) -> Vec<Option<Verdict>> {
+        if let Some(verdicts) = self.judge_together(queue, deliveries).await {
+            return verdicts.into_iter().map(Some).collect();
+        }
+        // One message spoils the batch. Alone it spoils nothing but itself.
+        let mut verdicts = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            let alone = self.judge_together(queue, std::slice::from_ref(delivery)).await;
+            verdicts.push(alone.and_then(|mut verdicts| verdicts.pop()));
+        }
+        verdicts
+    }
+}
+
+fn taken(delivery: Option<lapin::Result<RawDelivery>>) -> anyhow::Result<RawDelivery> {
+    Ok(delivery.context("the broker cancelled the consumer")??)
+}
+
+/// A handler that panics must not end the loop for all other messages.
+async fn unless_it_panics<T>(handler: impl Future<Output = T>) -> Option<T> {
+    let outcome = AssertUnwindSafe(handler).catch_unwind().await.ok();
+    if outcome.is_none() {
+        error!("A handler panicked; its message goes back to the queue");
+    }
+    outcome
+}

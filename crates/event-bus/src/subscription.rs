@@ -1,0 +1,89 @@
+use std::{future::Future, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use lapin::{
+    Channel, Consumer,
+    options::{BasicConsumeOptions, BasicQosOptions},
+    types::FieldTable,
+};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{ConsumerSettings, backoff::Backoff, connection::Broker, link::Link, session::Session, topology};
+
+/// A session that lasted this long was a good one: the next failure is not a consequence of the last.
+const GOOD_SESSION: Duration = Duration::from_secs(30);
+
+/// The wish to consume a queue, through every connection.
+pub(crate) struct Subscription {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) settings: ConsumerSettings,
+    pub(crate) stop: CancellationToken,
+}
+
+/// A way of serving a subscription.
+pub(crate) trait Serve: Sync {
+    /// Serves until stopped, or until the connection is lost.
+    fn serve(
+        &self,
+        session: &Session<'_>,
+        deliveries: Consumer,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send;
+}
+
+impl Subscription {
+    pub(crate) fn new(broker: Arc<Broker>, mut settings: ConsumerSettings, stop: CancellationToken) -> Self {
+        // To AMQP, 0 means without limit.
+        settings.prefetch = settings.prefetch.max(1);
+        Self { broker, settings, stop }
+    }
+
+    pub(crate) async fn keep_up(&self, server: &impl Serve) {
+        let mut backoff = Backoff::new();
+        while !self.stop.is_cancelled() {
+            if let Ok((session, deliveries)) = self.open().await {
+                info!(queue = self.settings.queue, "Consuming {}", self.settings.queue);
+                let begin = Instant::now();
+                let Err(error) = server.serve(&session, deliveries).await else { return };
+                warn!(queue = self.settings.queue, error = format!("{error:#}"), "Stopped consuming");
+                if begin.elapsed() > GOOD_SESSION {
+                    backoff = Backoff::new();
+                }
+            }
+            self.rest(backoff.next_pause()).await;
+        }
+    }
+
+    /// Sleeps, unless it is time to stop.
+    pub(crate) async fn rest(&self, pause: Duration) {
+        tokio::select! {
+            () = sleep(pause) => (),
+            () = self.stop.cancelled() => (),
+        }
+    }
+
+    async fn open(&self) -> anyhow::Result<(Session<'_>, Consumer)> {
+        let link = self.broker.link().await?;
+        match self.consume(&link).await {
+            Ok((channel, deliveries)) => Ok((Session::new(self, link, channel), deliveries)),
+            Err(error) => {
+                // Unlike a broker that is away, this is nothing that anybody else has logged.
+                warn!(queue = self.settings.queue, error = format!("{error:#}"), "Cannot consume");
+                Err(error)
+            }
+        }
+    }
+
+    async fn consume(&self, link: &Link) -> anyhow::Result<(Channel, Consumer)> {
+        let queue = self.settings.queue;
+        let channel = link.connection.create_channel().await?;
+        topology::declare_delays(&channel, queue).await.context("cannot declare the delay queues")?;
+        channel.basic_qos(self.settings.prefetch, BasicQosOptions::default()).await?;
+        let options = BasicConsumeOptions::default();
+        // The broker invents a tag.
+        let deliveries =
+            channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
+        Ok((channel, deliveries))
+    }
+}

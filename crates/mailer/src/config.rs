@@ -1,0 +1,125 @@
+use std::{fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr};
+
+use lettre::{Address, message::Mailbox};
+use sealing::MailboxPrivateKey;
+use secrecy::ExposeSecret;
+use service_runtime::{CommonConfig, Environment, Problems};
+
+use crate::mail::{composer::Sender, renderer::Brand, smtp_server::SmtpServer};
+
+/// The mailer's own flags and variables, before they are understood.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Settings {
+    /// Where gRPC is served.
+    #[arg(long, env = "GRPC_LISTEN", default_value = "0.0.0.0:50052")]
+    grpc_listen: String,
+    /// The private key that mail commands are sealed to; `mailer keys generate` makes one.
+    #[arg(long, env = "MAILER_PRIVATE_KEY", hide_env_values = true)]
+    mailer_private_key: Option<String>,
+    /// A file that holds the private key.
+    #[arg(long, env = "MAILER_PRIVATE_KEY_FILE")]
+    mailer_private_key_file: Option<PathBuf>,
+    /// The mail server: `smtps://user:password@host` (TLS), `smtp://user:password@host?tls=required` (STARTTLS), or
+    /// `smtp://host` (plain text, development only).
+    #[arg(long, env = "SMTP_URL", hide_env_values = true)]
+    smtp_url: Option<String>,
+    /// A file that holds the mail server's URL.
+    #[arg(long, env = "SMTP_URL_FILE")]
+    smtp_url_file: Option<PathBuf>,
+    /// The sender of every mail, `Name <address>` or an address.
+    #[arg(long, env = "MAIL_FROM")]
+    mail_from: Option<String>,
+    /// Where answers go, if not to the sender.
+    #[arg(long, env = "MAIL_REPLY_TO")]
+    mail_reply_to: Option<String>,
+    /// The right-hand side of every Message-ID; by default the domain of `MAIL_FROM`.
+    #[arg(long, env = "MAIL_DOMAIN")]
+    mail_domain: Option<String>,
+    /// The product's name in every mail.
+    #[arg(long, env = "BRAND_NAME", default_value = "Feature Auth")]
+    brand_name: String,
+    /// The address that mails name for questions; without it they name none.
+    #[arg(long, env = "SUPPORT_EMAIL")]
+    support_email: Option<String>,
+}
+
+/// The mailer's configuration, understood.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where gRPC is served.
+    pub grpc_listen: SocketAddr,
+    /// Opens mail commands.
+    pub private_key: MailboxPrivateKey,
+    /// The mail server.
+    pub smtp: SmtpServer,
+    /// Who writes.
+    pub sender: Sender,
+    /// The right-hand side of every `Message-ID`.
+    pub mail_domain: String,
+    /// How the platform presents itself.
+    pub brand: Brand,
+}
+
+impl Settings {
+    /// Understands everything, or names every mistake.
+    pub fn configure(self, common: &CommonConfig, problems: &mut Problems) -> Option<Config> {
+        let grpc_listen = problems.parse("GRPC_LISTEN", &self.grpc_listen);
+        let private_key = problems
+            .required_secret("MAILER_PRIVATE_KEY", self.mailer_private_key, self.mailer_private_key_file)
+            .and_then(|key| match MailboxPrivateKey::parse(key.expose_secret()) {
+                Ok(key) => Some(key),
+                Err(why) => {
+                    problems.add("MAILER_PRIVATE_KEY", why);
+                    None
+                }
+            });
+        let smtp = problems
+            .required_secret("SMTP_URL", self.smtp_url, self.smtp_url_file)
+            .and_then(|url| problems.parse::<SmtpServer>("SMTP_URL", url.expose_secret()));
+        if common.environment == Environment::Production && smtp.as_ref().is_some_and(SmtpServer::is_plain) {
+            problems.add("SMTP_URL", "plain SMTP is for development: use smtps:// or ?tls=required");
+        }
+        let from = problems.required("MAIL_FROM", self.mail_from);
+        let from: Option<Mailbox> = from.and_then(|text| one_line(problems, "MAIL_FROM", &text));
+        let reply_to = optional(problems, "MAIL_REPLY_TO", self.mail_reply_to);
+        let support_email = optional::<Address>(problems, "SUPPORT_EMAIL", self.support_email);
+        let mail_domain = match self.mail_domain {
+            Some(domain) => one_line(problems, "MAIL_DOMAIN", &format!("id@{domain}")),
+            None => from.as_ref().map(|from| from.email.clone()),
+        };
+        let name: Option<String> = one_line(problems, "BRAND_NAME", &self.brand_name);
+        if self.brand_name.trim().is_empty() {
+            problems.add("BRAND_NAME", "must not be empty");
+        }
+        Some(Config {
+            grpc_listen: grpc_listen?,
+            private_key: private_key?,
+            smtp: smtp?,
+            sender: Sender { from: from?, reply_to: reply_to? },
+            mail_domain: mail_domain.map(|address: Address| address.domain().to_owned())?,
+            brand: Brand { name: name?, support_email: support_email?.map(|address| address.to_string()) },
+        })
+    }
+}
+
+/// The value as a `T`, if there is one; the outer `None` is a mistake.
+#[expect(clippy::option_option, reason = "a mistake is not the same as nothing")]
+fn optional<T: FromStr<Err: Display>>(
+    problems: &mut Problems,
+    variable: &str,
+    text: Option<String>,
+) -> Option<Option<T>> {
+    match text.filter(|text| !text.is_empty()) {
+        Some(text) => one_line(problems, variable, &text).map(Some),
+        None => Some(None),
+    }
+}
+
+/// The value as a `T`. It ends up in the header of a mail, where a line break would begin another header.
+fn one_line<T: FromStr<Err: Display>>(problems: &mut Problems, variable: &str, text: &str) -> Option<T> {
+    if text.trim().chars().any(char::is_control) {
+        problems.add(variable, "must not contain control characters");
+        return None;
+    }
+    problems.parse(variable, text)
+}

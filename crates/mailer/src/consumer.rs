@@ -1,0 +1,75 @@
+//! The edge in from the broker: mail commands, one queue for each lane.
+
+use std::{error::Error, sync::Arc};
+
+use auth_events::{
+    commands::Lane,
+    routing::{MAILER_DEAD_QUEUE, mailer_queue},
+};
+use clock::SharedClock;
+use event_bus::{ConsumerSettings, Delivery as Message, Handler, Verdict};
+use sealing::MailboxPrivateKey;
+
+use crate::{
+    app::deliver::{DeliverError, Delivery, Postman},
+    domain::{mail_command::MailCommand, retry_ladder},
+    metrics::Metrics,
+};
+
+/// Mails that one lane sends at the same time.
+const PREFETCH: u16 = 8;
+
+/// How the queue of `lane` is consumed.
+#[must_use]
+pub fn settings(lane: Lane) -> ConsumerSettings {
+    ConsumerSettings::one_at_a_time(mailer_queue(lane), MAILER_DEAD_QUEUE, PREFETCH)
+}
+
+/// Handles mail commands.
+#[derive(Clone)]
+pub struct MailCommands {
+    /// Opens what is sealed to the mailer.
+    pub key: MailboxPrivateKey,
+    /// Delivers.
+    pub postman: Arc<Postman>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What time it is.
+    pub clock: SharedClock,
+}
+
+impl Handler for MailCommands {
+    async fn handle(&self, message: Message) -> Verdict {
+        let command = match MailCommand::open(&message.payload, &self.key) {
+            Ok(command) => command,
+            Err(refusal) => {
+                self.metrics.refused(refusal);
+                tracing::warn!(mail.refusal = refusal.reason(), "A message is no mail command: {refusal}");
+                return Verdict::Reject(refusal.reason().to_owned());
+            }
+        };
+        match self.postman.deliver(&command).await {
+            Ok(Delivery::Over) => Verdict::Done,
+            Ok(Delivery::Again(delay)) => Verdict::RetryAfter(delay),
+            Ok(Delivery::NotNow) => Verdict::RetryAfter(retry_ladder::STEPS[0]),
+            Err(error) => self.after_error(&command, &error),
+        }
+    }
+}
+
+impl MailCommands {
+    fn after_error(&self, command: &MailCommand, error: &DeliverError) -> Verdict {
+        let DeliverError::Database(cause) = error;
+        let id = command.id;
+        tracing::error!(mail.id = %id, error = error as &dyn Error, "Mail {id} could not be handled");
+        if cause.is_transient() {
+            return Verdict::Requeue;
+        }
+        // A defect. It must not stop the other mails, and this one is kept until a repaired release comes or it is worthless.
+        if self.clock.now() < command.expires_at {
+            Verdict::RetryAfter(retry_ladder::STEPS[1])
+        } else {
+            Verdict::Reject("internal".to_owned())
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The mailer on a real PostgreSQL and a real RabbitMQ, with a mail catcher at the other end.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod configuration;
+mod delivery;
+mod lanes;
+mod migrations;
+mod rpc;
+mod support;

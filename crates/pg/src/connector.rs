@@ -1,0 +1,91 @@
+//! Opens connections: TLS, session limits and an error text that says what went wrong.
+
+use std::{error::Error, fmt::Write, time::Duration};
+
+use anyhow::Context;
+use diesel::{ConnectionError, ConnectionResult};
+use diesel_async::AsyncPgConnection;
+use secrecy::{ExposeSecret, SecretString};
+use tokio_postgres::{Config, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::tls::TlsWish;
+
+/// A server that stops answering packets, unlike one that refuses them, is noticed by this only.
+const UNACKNOWLEDGED_FOR: Duration = Duration::from_secs(3);
+
+/// Longer than any transaction of ours; frees the locks of a process that was frozen inside one.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(15);
+
+/// The limits that the server keeps for a session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SessionLimits {
+    pub(crate) statement: Duration,
+    pub(crate) lock: Duration,
+}
+
+/// A parsed database URL.
+#[derive(Clone)]
+pub(crate) struct Connector {
+    config: Config,
+    tls: Option<MakeRustlsConnect>,
+}
+
+impl Connector {
+    /// Understands `url`; `limits` are absent where an operator waits for the result.
+    pub(crate) fn new(
+        url: &SecretString,
+        application_name: &str,
+        limits: Option<SessionLimits>,
+    ) -> anyhow::Result<Self> {
+        let (url, tls) = TlsWish::split_off(url.expose_secret())?;
+        // The driver's message names the parameter that it does not understand, never its value.
+        let mut config: Config = url.parse().context("the database URL cannot be understood")?;
+        config.application_name(application_name).keepalives_idle(Duration::from_secs(30));
+        if let Some(limits) = limits {
+            let options = config.get_options().unwrap_or_default();
+            let options = format!(
+                "{options} -c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={}",
+                limits.statement.as_millis(),
+                limits.lock.as_millis(),
+                IDLE_IN_TRANSACTION.as_millis(),
+            );
+            config.options(options.trim_start()).tcp_user_timeout(UNACKNOWLEDGED_FOR);
+        }
+        let tls = tls.apply(&mut config)?;
+        Ok(Self { config, tls })
+    }
+
+    /// The same server and role, another database.
+    pub(crate) fn with_database(&self, name: &str) -> Self {
+        let mut other = self.clone();
+        other.config.dbname(name);
+        other
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) async fn connect(&self) -> ConnectionResult<AsyncPgConnection> {
+        if let Some(tls) = &self.tls {
+            let (client, connection) = self.config.connect(tls.clone()).await.map_err(bad_connection)?;
+            AsyncPgConnection::try_from_client_and_connection(client, connection).await
+        } else {
+            let (client, connection) = self.config.connect(NoTls).await.map_err(bad_connection)?;
+            AsyncPgConnection::try_from_client_and_connection(client, connection).await
+        }
+    }
+}
+
+/// `ConnectionError` keeps a text only, so the text has to tell the whole chain.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+fn bad_connection(error: tokio_postgres::Error) -> ConnectionError {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    ConnectionError::BadConnection(text)
+}

@@ -1,0 +1,1 @@
+GRANT DELETE ON notes TO pgtest_rw;

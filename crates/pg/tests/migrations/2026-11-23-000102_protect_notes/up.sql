@@ -1,0 +1,1 @@
+REVOKE DELETE ON notes FROM pgtest_rw;

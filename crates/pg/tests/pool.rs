@@ -1,0 +1,126 @@
+//! The pool keeps its deadlines, and errors have the class that callers act on.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::time::{Duration, Instant};
+
+use diesel_async::{AsyncConnection, SimpleAsyncConnection};
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+use pg::{AsyncPgConnection, Database, DatabaseSettings, Error};
+use secrecy::SecretString;
+use test_support::{TestDatabase, eventually};
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("tests/migrations");
+
+fn pool(url: SecretString, change: impl FnOnce(&mut DatabaseSettings)) -> Database {
+    let mut settings = DatabaseSettings { max_connections: 1, ..DatabaseSettings::new(url, "test") };
+    change(&mut settings);
+    Database::new(&settings).unwrap()
+}
+
+async fn execute(connection: &mut AsyncPgConnection, sql: &str) -> pg::Result<()> {
+    Ok(connection.batch_execute(sql).await?)
+}
+
+#[tokio::test]
+async fn a_caller_waits_no_longer_than_the_acquire_timeout() {
+    let database = TestDatabase::empty().await;
+    let pool = pool(database.admin_url(), |settings| settings.acquire_timeout = Duration::from_millis(200));
+    let held = pool.connection().await.unwrap();
+    let begin = Instant::now();
+    assert!(matches!(pool.connection().await.err().unwrap(), Error::PoolExhausted));
+    assert!(begin.elapsed() < Duration::from_secs(1));
+    drop(held);
+    pool.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_noticed_quickly() {
+    // Port 1 refuses; 192.0.2.0/24 is reserved for documentation, and nobody answers there.
+    for url in ["postgres://u:p@127.0.0.1:1/d", "postgres://u:p@192.0.2.1/d?sslmode=disable"] {
+        let begin = Instant::now();
+        let error = pool(url.into(), |_| ()).ping().await.unwrap_err();
+        assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+        assert!(error.is_transient());
+        assert!(begin.elapsed() < Duration::from_secs(1));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_closed_is_replaced() {
+    let database = TestDatabase::empty().await;
+    let pool = pool(database.admin_url(), |_| ());
+    let closed =
+        pool.connection().await.unwrap().batch_execute("SELECT pg_terminate_backend(pg_backend_pid())").await;
+    let error = Error::from(closed.unwrap_err());
+    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+    // The reader of the closed connection needs a moment to see the end.
+    eventually("a new connection", Duration::from_secs(5), async || pool.ping().await.ok()).await;
+}
+
+#[tokio::test]
+async fn a_slow_statement_and_a_held_lock_are_timeouts() {
+    let database = TestDatabase::new("pgtest", MIGRATIONS).await;
+    let limits = |settings: &mut DatabaseSettings| {
+        settings.statement_timeout = Duration::from_millis(300);
+        settings.lock_timeout = Duration::from_millis(100);
+    };
+    let (one, two) = (pool(database.app_url(), limits), pool(database.app_url(), limits));
+    let (mut one, mut two) = (one.connection().await.unwrap(), two.connection().await.unwrap());
+
+    let error = execute(&mut one, "SELECT pg_sleep(5)").await.unwrap_err();
+    assert!(matches!(error, Error::Timeout(_)), "{error:?}");
+
+    execute(&mut one, "INSERT INTO notes VALUES (1, 'a')").await.unwrap();
+    execute(&mut one, "BEGIN; UPDATE notes SET text = 'b'").await.unwrap();
+    let error = execute(&mut two, "UPDATE notes SET text = 'c'").await.unwrap_err();
+    assert!(matches!(error, Error::Timeout(_)), "{error:?}");
+    let error = execute(&mut two, "SELECT FROM notes FOR UPDATE NOWAIT").await.unwrap_err();
+    assert!(matches!(error, Error::Timeout(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_unique_violation_names_its_constraint_and_anything_else_is_a_defect() {
+    let database = TestDatabase::new("pgtest", MIGRATIONS).await;
+    let pool = database.database("test");
+    let mut connection = pool.connection().await.unwrap();
+    let error = execute(&mut connection, "INSERT INTO notes VALUES (1, 'a'), (2, 'a')").await.unwrap_err();
+    assert!(error.violates("notes_text_unique"), "{error:?}");
+    assert!(!error.is_transient());
+    let error = execute(&mut connection, "SELECT nothing").await.unwrap_err();
+    assert!(matches!(error, Error::Query(_)), "{error:?}");
+}
+
+#[derive(Debug, thiserror::Error)]
+enum UseCaseError {
+    #[error(transparent)]
+    Database(#[from] Error),
+    #[error("refused")]
+    Refused,
+}
+pg::leaves_transactions!(UseCaseError);
+
+#[tokio::test]
+async fn an_error_of_a_use_case_rolls_its_transaction_back() {
+    let database = TestDatabase::new("pgtest", MIGRATIONS).await;
+    let pool = database.database("test");
+    let mut connection = pool.connection().await.unwrap();
+    let outcome: Result<(), _> = connection
+        .transaction(async |conn| {
+            execute(conn, "INSERT INTO notes VALUES (1, 'a')").await?;
+            Err(UseCaseError::Refused)
+        })
+        .await;
+    assert!(matches!(outcome, Err(UseCaseError::Refused)));
+    execute(&mut connection, "INSERT INTO notes VALUES (1, 'a')").await.unwrap();
+}
+
+#[tokio::test]
+async fn the_metrics_count_connections() {
+    let database = TestDatabase::empty().await;
+    let pool = database.admin();
+    let registry = prometheus::Registry::new();
+    pool.register_metrics(&registry).unwrap();
+    let _held = pool.connection().await.unwrap();
+    let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    assert!(text.contains("db_pool_connections{state=\"in_use\"} 1"), "{text}");
+}

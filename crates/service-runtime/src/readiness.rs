@@ -1,0 +1,192 @@
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::future::{BoxFuture, join_all};
+use parking_lot::RwLock;
+use serde::Serialize;
+use tokio::time::{sleep, timeout};
+use tracing::{Dispatch, instrument::WithSubscriber};
+
+/// How long one check may take.
+const CHECK_TIMEOUT: Duration = Duration::from_millis(500);
+/// How often [`Readiness::wait_until_ready`] asks.
+const POLL: Duration = Duration::from_millis(50);
+
+/// What `/readyz` answers. Clones are the same readiness. Until the first check is registered it is not ready.
+#[derive(Clone)]
+pub struct Readiness(Arc<Shared>);
+
+struct Shared {
+    checks: RwLock<Vec<Check>>,
+    stopping: AtomicBool,
+}
+
+#[derive(Clone)]
+struct Check {
+    name: &'static str,
+    required: bool,
+    ask: Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
+}
+
+impl Readiness {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Shared { checks: RwLock::default(), stopping: AtomicBool::new(false) }))
+    }
+
+    /// Adds a check that must succeed for the process to be ready. It is asked at each request, for at most 500 ms, together with the others.
+    pub fn require(
+        &self,
+        name: &'static str,
+        check: impl Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync + 'static,
+    ) {
+        self.0.checks.write().push(Check { name, required: true, ask: Arc::new(check) });
+    }
+
+    /// Adds a check that is shown only.
+    pub fn observe(
+        &self,
+        name: &'static str,
+        check: impl Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync + 'static,
+    ) {
+        self.0.checks.write().push(Check { name, required: false, ask: Arc::new(check) });
+    }
+
+    /// Asks every check now.
+    pub async fn report(&self) -> ReadinessReport {
+        let checks = self.0.checks.read().clone();
+        // Probes come every few seconds for ever: they must not fill the traces, nor the log.
+        let checks = join_all(checks.iter().map(Check::report)).with_subscriber(Dispatch::none()).await;
+        let unmet = checks.is_empty() || checks.iter().any(|check| check.required && !check.ok);
+        let status = if self.0.stopping.load(Ordering::Acquire) {
+            ReadinessStatus::Stopping
+        } else if unmet {
+            ReadinessStatus::Unready
+        } else {
+            ReadinessStatus::Ready
+        };
+        ReadinessReport { status, checks }
+    }
+
+    /// Returns when the process is ready; never once it stops.
+    pub async fn wait_until_ready(&self) {
+        while self.report().await.status != ReadinessStatus::Ready {
+            sleep(POLL).await;
+        }
+    }
+
+    pub(crate) fn stop(&self) {
+        self.0.stopping.store(true, Ordering::Release);
+    }
+}
+
+impl Check {
+    async fn report(&self) -> CheckReport {
+        let outcome = timeout(CHECK_TIMEOUT, (self.ask)())
+            .await
+            .unwrap_or_else(|_| Err(format!("no answer within {} ms", CHECK_TIMEOUT.as_millis())));
+        let detail = outcome.err().map(|detail| telemetry::redact(&detail).into_owned());
+        CheckReport { name: self.name, required: self.required, ok: detail.is_none(), detail }
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Readiness").finish_non_exhaustive()
+    }
+}
+
+/// The answer of `/readyz`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReadinessReport {
+    /// The sum of it.
+    pub status: ReadinessStatus,
+    /// Every check.
+    pub checks: Vec<CheckReport>,
+}
+
+/// Whether requests should be sent here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadinessStatus {
+    /// Yes.
+    Ready,
+    /// Not now.
+    Unready,
+    /// Not any more.
+    Stopping,
+}
+
+/// One check of `/readyz`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CheckReport {
+    /// What was checked.
+    pub name: &'static str,
+    /// Whether the process is unready without it.
+    pub required: bool,
+    /// Whether it succeeded.
+    pub ok: bool,
+    /// What is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl ReadinessReport {
+    /// The required checks that failed, for a log line.
+    pub(crate) fn unmet(&self) -> String {
+        let unmet = self.checks.iter().filter(|check| check.required && !check.ok);
+        let reasons: Vec<String> = unmet
+            .map(|check| format!("{}: {}", check.name, check.detail.as_deref().unwrap_or("failed")))
+            .collect();
+        if self.checks.is_empty() { "starting".to_owned() } else { reasons.join("; ") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_required_checks_make_it_unready() {
+        let readiness = Readiness::new();
+        assert_eq!(readiness.report().await.status, ReadinessStatus::Unready);
+        let up = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&up);
+        readiness.observe("broker", || Box::pin(async { Err("amqp://u:secret@b is away".to_owned()) }));
+        readiness.require("postgres", move || {
+            let up = flag.load(Ordering::Acquire);
+            Box::pin(async move { if up { Ok(()) } else { Err("away".to_owned()) } })
+        });
+        let report = readiness.report().await;
+        assert_eq!(report.unmet(), "postgres: away");
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({"status": "unready", "checks": [
+                {"name": "broker", "required": false, "ok": false, "detail": "amqp://[redacted]@b is away"},
+                {"name": "postgres", "required": true, "ok": false, "detail": "away"},
+            ]})
+        );
+        up.store(true, Ordering::Release);
+        readiness.wait_until_ready().await;
+        readiness.stop();
+        assert_eq!(readiness.report().await.status, ReadinessStatus::Stopping);
+    }
+
+    #[tokio::test]
+    async fn a_check_that_hangs_has_failed() {
+        let readiness = Readiness::new();
+        readiness.require("stuck", || Box::pin(std::future::pending()));
+        readiness.require("also stuck", || Box::pin(std::future::pending()));
+        let started = std::time::Instant::now();
+        let report = readiness.report().await;
+        assert_eq!(report.status, ReadinessStatus::Unready);
+        // Both were asked at the same time.
+        assert!(started.elapsed() < CHECK_TIMEOUT * 2);
+    }
+}

@@ -1,0 +1,89 @@
+//! The facts that this service states.
+
+use auth_events::{
+    Client, Envelope, Fact, FactDetail, Severity,
+    facts::{
+        SessionCreated, SessionRefreshReuseDetected, SessionRefreshed, SessionRevoked, SystemAccessDenied,
+        SystemKeyRotated,
+    },
+};
+use auth_ids::UserId;
+use clock::Clock;
+
+use crate::{SERVICE_NAME, domain::session::Session};
+
+pub fn created(session: &Session, client: Client, clock: &dyn Clock) -> Envelope<Fact<SessionCreated>> {
+    let detail = SessionCreated { session_id: session.id, aal: session.grant.aal };
+    about(session, Fact::by_user(session.user_id, detail).from_client(client), clock)
+}
+
+pub fn refreshed(session: &Session, client: Client, clock: &dyn Clock) -> Envelope<Fact<SessionRefreshed>> {
+    let detail = SessionRefreshed { session_id: session.id, generation: session.line.generation };
+    about(session, Fact::by_user(session.user_id, detail).from_client(client), clock)
+}
+
+/// Whoever presented the token is not known to be the user.
+pub fn reuse_detected(
+    session: &Session,
+    presented_generation: u64,
+    client: Client,
+    clock: &dyn Clock,
+) -> Envelope<Fact<SessionRefreshReuseDetected>> {
+    let detail = SessionRefreshReuseDetected {
+        session_id: session.id,
+        presented_generation,
+        current_generation: session.line.generation,
+    };
+    let fact = Fact::by_anonymous(detail)
+        .denied("refresh_token_reused")
+        .with_severity(Severity::Critical)
+        .from_client(client);
+    about(session, fact, clock)
+}
+
+/// The user ended the session.
+pub fn revoked_by_user(
+    session: &Session,
+    reason: &str,
+    client: Client,
+    clock: &dyn Clock,
+) -> Envelope<Fact<SessionRevoked>> {
+    let detail = SessionRevoked { session_id: session.id };
+    let mut fact = Fact::by_user(session.user_id, detail).from_client(client);
+    fact.reason = Some(reason.to_owned());
+    about(session, fact, clock)
+}
+
+/// The service `name` ended the session.
+pub fn revoked_by_service(
+    session: &Session,
+    name: &str,
+    reason: &str,
+    client: Client,
+    clock: &dyn Clock,
+) -> Envelope<Fact<SessionRevoked>> {
+    let detail = SessionRevoked { session_id: session.id };
+    let mut fact = Fact::by_service(name, detail).from_client(client);
+    fact.reason = Some(reason.to_owned());
+    about(session, fact, clock)
+}
+
+pub fn key_rotated(kid: &str, clock: &dyn Clock) -> Envelope<Fact<SystemKeyRotated>> {
+    let fact =
+        Fact::by_service(SERVICE_NAME, SystemKeyRotated { kid: kid.to_owned() }).on("signing_key", kid);
+    state(None, fact, clock)
+}
+
+pub fn access_denied(caller: &str, method: &str, clock: &dyn Clock) -> Envelope<Fact<SystemAccessDenied>> {
+    let detail = SystemAccessDenied { method: method.to_owned() };
+    let fact = Fact::by_service(caller, detail).denied("caller_not_allowed").with_severity(Severity::Warning);
+    state(None, fact, clock)
+}
+
+fn about<D: FactDetail>(session: &Session, fact: Fact<D>, clock: &dyn Clock) -> Envelope<Fact<D>> {
+    state(Some(session.user_id), fact.on("session", session.id), clock)
+}
+
+fn state<D: FactDetail>(subject: Option<UserId>, fact: Fact<D>, clock: &dyn Clock) -> Envelope<Fact<D>> {
+    Envelope::fact(SERVICE_NAME, subject, fact, clock, &mut clock::secure_rng())
+}

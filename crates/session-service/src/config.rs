@@ -1,0 +1,162 @@
+//! The service's own configuration, beside what every service has.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use chrono::TimeDelta;
+use sealing::KeyRing;
+use secrecy::ExposeSecret;
+use service_runtime::Problems;
+use url::Url;
+
+/// A token that lives shorter makes every client refresh all the time.
+const MIN_TOKEN_TTL: Duration = Duration::from_mins(1);
+/// A token that lives longer stays good too long where revocation is not heard of.
+const MAX_TOKEN_TTL: Duration = Duration::from_mins(15);
+
+/// Flags and variables as they come.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Settings {
+    /// Where gRPC is served.
+    #[arg(long, env = "GRPC_LISTEN", default_value = "0.0.0.0:50051")]
+    grpc_listen: String,
+    /// Keys that seal signing keys and refresh keys: `name:base64url` pairs, the sealing one first.
+    #[arg(long, env = "SESSION_KEYS", hide_env_values = true)]
+    session_keys: Option<String>,
+    /// A file with the keys that seal.
+    #[arg(long, env = "SESSION_KEYS_FILE")]
+    session_keys_file: Option<PathBuf>,
+    /// The issuer of access tokens, a URL.
+    #[arg(long, env = "TOKEN_ISSUER")]
+    token_issuer: Option<String>,
+    /// The audience of access tokens.
+    #[arg(long, env = "TOKEN_AUDIENCE")]
+    token_audience: Option<String>,
+    /// How long an access token lives, 1m to 15m.
+    #[arg(long, env = "TOKEN_TTL", default_value = "5m")]
+    token_ttl: String,
+}
+
+/// The parsed configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where gRPC is served.
+    pub grpc_listen: SocketAddr,
+    /// Seals what is secret in the database.
+    pub key_ring: KeyRing,
+    /// `iss` of access tokens.
+    pub token_issuer: String,
+    /// `aud` of access tokens.
+    pub token_audience: String,
+    /// How long an access token lives.
+    pub token_ttl: TimeDelta,
+}
+
+impl Config {
+    /// Parses `settings`; every mistake is added to `problems`.
+    pub fn parse(settings: Settings, problems: &mut Problems) -> Option<Self> {
+        let grpc_listen = problems.parse("GRPC_LISTEN", &settings.grpc_listen);
+        let key_ring = parse_key_ring(settings.session_keys, settings.session_keys_file, problems);
+        let token_issuer = parse_issuer(settings.token_issuer, problems);
+        let token_audience = parse_audience(settings.token_audience, problems);
+        let token_ttl = parse_ttl(&settings.token_ttl, problems);
+        Some(Self {
+            grpc_listen: grpc_listen?,
+            key_ring: key_ring?,
+            token_issuer: token_issuer?,
+            token_audience: token_audience?,
+            token_ttl: token_ttl?,
+        })
+    }
+}
+
+fn parse_key_ring(keys: Option<String>, file: Option<PathBuf>, problems: &mut Problems) -> Option<KeyRing> {
+    let keys = problems.required_secret("SESSION_KEYS", keys, file)?;
+    KeyRing::parse(keys.expose_secret()).map_err(|error| problems.add("SESSION_KEYS", error)).ok()
+}
+
+/// The text itself is the claim, to the letter: a URL that was parsed and written again may have gained a slash.
+fn parse_issuer(issuer: Option<String>, problems: &mut Problems) -> Option<String> {
+    let issuer = problems.required("TOKEN_ISSUER", issuer)?;
+    problems.parse::<Url>("TOKEN_ISSUER", &issuer)?;
+    // The implicit assertion of tokens has this between its parts.
+    if issuer.contains('|') || issuer.len() > 128 {
+        problems.add("TOKEN_ISSUER", "must be a URL of at most 128 characters without `|`");
+        return None;
+    }
+    Some(issuer)
+}
+
+fn parse_audience(audience: Option<String>, problems: &mut Problems) -> Option<String> {
+    let audience = problems.required("TOKEN_AUDIENCE", audience)?;
+    if audience.is_empty() || audience.len() > 64 || !audience.bytes().all(|byte| byte.is_ascii_graphic()) {
+        problems.add("TOKEN_AUDIENCE", "must be 1 to 64 visible ASCII characters");
+        return None;
+    }
+    Some(audience)
+}
+
+fn parse_ttl(ttl: &str, problems: &mut Problems) -> Option<TimeDelta> {
+    let ttl = problems.parse_duration("TOKEN_TTL", ttl)?;
+    if !(MIN_TOKEN_TTL..=MAX_TOKEN_TTL).contains(&ttl) {
+        problems.add("TOKEN_TTL", "must be from 1m to 15m");
+        return None;
+    }
+    TimeDelta::from_std(ttl).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings {
+            grpc_listen: "127.0.0.1:0".to_owned(),
+            session_keys: Some("k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8".to_owned()),
+            session_keys_file: None,
+            token_issuer: Some("https://auth.example".to_owned()),
+            token_audience: Some("feature-auth".to_owned()),
+            token_ttl: "5m".to_owned(),
+        }
+    }
+
+    /// What is said about `settings`.
+    fn problems_of(settings: Settings) -> String {
+        let mut problems = Problems::new();
+        let config = Config::parse(settings, &mut problems);
+        assert_eq!(config.is_some(), problems.is_empty());
+        format!("{problems:?}")
+    }
+
+    #[test]
+    fn a_good_configuration_is_understood() {
+        let config = Config::parse(settings(), &mut Problems::new()).unwrap();
+        assert_eq!(
+            (config.token_issuer.as_str(), config.token_ttl),
+            ("https://auth.example", TimeDelta::minutes(5))
+        );
+    }
+
+    #[test]
+    fn every_mistake_is_named_at_once() {
+        let all = problems_of(Settings {
+            grpc_listen: "here".to_owned(),
+            session_keys: Some("k1:AAEC".to_owned()),
+            session_keys_file: None,
+            token_issuer: Some("auth.example".to_owned()),
+            token_audience: None,
+            token_ttl: "16m".to_owned(),
+        });
+        for variable in ["GRPC_LISTEN", "SESSION_KEYS", "TOKEN_ISSUER", "TOKEN_AUDIENCE", "TOKEN_TTL"] {
+            assert!(all.contains(variable), "{variable} in {all}");
+        }
+        assert!(!all.contains("AAEC"));
+    }
+
+    #[test]
+    fn the_lifetime_of_tokens_has_a_floor_and_a_ceiling() {
+        for (ttl, good) in [("59s", false), ("1m", true), ("15m", true), ("901s", false), ("5", false)] {
+            let said = problems_of(Settings { token_ttl: ttl.to_owned(), ..settings() });
+            assert_eq!(!said.contains("TOKEN_TTL"), good, "{ttl}: {said}");
+        }
+    }
+}

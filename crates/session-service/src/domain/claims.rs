@@ -1,0 +1,85 @@
+//! What an access token says.
+
+use auth_ids::{AccessTokenId, SessionId, UserId};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::access_token::{TokenRejection, TokenScope};
+
+/// The `typ` of access tokens.
+pub const ACCESS: &str = "access";
+/// No access token lives longer, whatever is configured.
+pub const MAX_TTL: TimeDelta = TimeDelta::minutes(15);
+/// How far the clock of the replica that minted may be ahead of ours. The end of a token knows no leeway.
+const LEEWAY: TimeDelta = TimeDelta::seconds(30);
+
+/// The claims, in the order in which they are written. Exactly these: who adds one lets every release read it before any mints it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessClaims {
+    pub iss: String,
+    pub sub: UserId,
+    pub aud: String,
+    #[serde(with = "whole_seconds")]
+    pub iat: DateTime<Utc>,
+    #[serde(with = "whole_seconds")]
+    pub nbf: DateTime<Utc>,
+    #[serde(with = "whole_seconds")]
+    pub exp: DateTime<Utc>,
+    pub jti: AccessTokenId,
+    pub sid: SessionId,
+    pub typ: String,
+    pub amr: Vec<String>,
+    pub aal: u8,
+    #[serde(with = "whole_seconds")]
+    pub auth_time: DateTime<Utc>,
+    pub roles: Vec<String>,
+    pub permissions: Vec<String>,
+    pub epoch: u64,
+}
+
+impl AccessClaims {
+    /// Reads the payload of a token whose signature is good.
+    pub fn parse(payload: &str) -> Result<Self, TokenRejection> {
+        // serde would also accept the fields as an array; it refuses duplicate fields itself.
+        if !payload.starts_with('{') {
+            return Err(TokenRejection::WrongClaims);
+        }
+        serde_json::from_str(payload).map_err(|_| TokenRejection::WrongClaims)
+    }
+
+    /// Whether these are claims that `scope` makes, at any time.
+    pub fn check_scope(&self, scope: &TokenScope) -> Result<(), TokenRejection> {
+        let ours = self.iss == scope.issuer && self.aud == scope.audience && self.typ == ACCESS;
+        let sound = matches!(self.aal, 1 | 2) && self.exp >= self.iat && self.exp - self.iat <= MAX_TTL;
+        if ours && sound { Ok(()) } else { Err(TokenRejection::WrongClaims) }
+    }
+
+    /// Whether the token is good at `now`.
+    pub fn check_time(&self, now: DateTime<Utc>) -> Result<(), TokenRejection> {
+        if self.iat > now + LEEWAY || self.nbf > now + LEEWAY {
+            return Err(TokenRejection::NotYetValid);
+        }
+        if now >= self.exp { Err(TokenRejection::Expired) } else { Ok(()) }
+    }
+}
+
+/// Times as PASETO wants them, in one spelling only: RFC 3339, UTC as `Z`, whole seconds.
+mod whole_seconds {
+    use chrono::{DateTime, SecondsFormat, Utc};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&spell(time))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let time = DateTime::parse_from_rfc3339(&text).map_err(D::Error::custom)?.to_utc();
+        if spell(&time) == text { Ok(time) } else { Err(D::Error::custom("not in whole seconds of UTC")) }
+    }
+
+    fn spell(time: &DateTime<Utc>) -> String {
+        time.to_rfc3339_opts(SecondsFormat::Secs, true)
+    }
+}

@@ -1,0 +1,101 @@
+//! The gRPC edge: each method parses, calls one use case and maps the result.
+
+mod create_session;
+mod invalid_request;
+mod list_sessions;
+mod messages;
+mod public_keys;
+mod refresh;
+mod revoke_session;
+mod validate;
+
+use std::{error::Error, sync::Arc};
+
+use auth_proto::session::v1::{
+    CreateSessionRequest, CreateSessionResponse, GetPublicKeysRequest, GetPublicKeysResponse,
+    ListSessionsRequest, ListSessionsResponse, RefreshRequest, RefreshResponse, RevokeSessionRequest,
+    RevokeSessionResponse, ValidateRequest, ValidateResponse,
+    session_service_server::{SessionService, SessionServiceServer},
+};
+use service_error::{ErrorKind, ServiceError};
+use service_runtime::grpc::{Caller, MAX_MESSAGE_BYTES};
+use tonic::{Request, Response, Status};
+use tracing::{error, warn};
+
+use crate::state::App;
+
+/// Which roles may call which method.
+pub const POLICY: &[(&str, &[&str])] = &[
+    ("/feature_auth.session.v1.SessionService/CreateSession", &["auth-api"]),
+    ("/feature_auth.session.v1.SessionService/Validate", &["auth-api", "internal"]),
+    ("/feature_auth.session.v1.SessionService/Refresh", &["auth-api"]),
+    ("/feature_auth.session.v1.SessionService/RevokeSession", &["auth-api"]),
+    ("/feature_auth.session.v1.SessionService/ListSessions", &["auth-api"]),
+    ("/feature_auth.session.v1.SessionService/GetPublicKeys", &["auth-api", "internal", "operator"]),
+];
+
+pub fn server(app: Arc<App>) -> SessionServiceServer<SessionRpc> {
+    SessionServiceServer::new(SessionRpc(app)).max_decoding_message_size(MAX_MESSAGE_BYTES)
+}
+
+pub struct SessionRpc(Arc<App>);
+
+#[tonic::async_trait]
+impl SessionService for SessionRpc {
+    async fn create_session(
+        &self,
+        request: Request<CreateSessionRequest>,
+    ) -> Result<Response<CreateSessionResponse>, Status> {
+        create_session::create_session(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn validate(
+        &self,
+        request: Request<ValidateRequest>,
+    ) -> Result<Response<ValidateResponse>, Status> {
+        validate::validate(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn refresh(&self, request: Request<RefreshRequest>) -> Result<Response<RefreshResponse>, Status> {
+        refresh::refresh(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn revoke_session(
+        &self,
+        request: Request<RevokeSessionRequest>,
+    ) -> Result<Response<RevokeSessionResponse>, Status> {
+        let caller = caller(&request);
+        revoke_session::revoke_session(&self.0, request.into_inner(), caller).await.map(Response::new)
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<ListSessionsRequest>,
+    ) -> Result<Response<ListSessionsResponse>, Status> {
+        list_sessions::list_sessions(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_public_keys(
+        &self,
+        _request: Request<GetPublicKeysRequest>,
+    ) -> Result<Response<GetPublicKeysResponse>, Status> {
+        Ok(Response::new(public_keys::public_keys(&self.0).await))
+    }
+}
+
+/// The name of the service that calls.
+fn caller<T>(request: &Request<T>) -> String {
+    request.extensions().get::<Caller>().cloned().unwrap_or_else(Caller::unverified).name()
+}
+
+/// The status of an error; what is our fault is logged with its causes.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` calls")]
+fn refuse(error: impl ServiceError + 'static) -> Status {
+    let cause = &error as &(dyn Error + 'static);
+    match error.kind() {
+        ErrorKind::Internal => error!(error = cause, "A call failed: {error}"),
+        ErrorKind::Unavailable => warn!(error = cause, "A call is refused for now: {error}"),
+        _ => {}
+    }
+    service_error::into_status(&error)
+}

@@ -1,0 +1,242 @@
+//! Sessions, live and ended.
+
+use auth_ids::{AccessTokenId, GenericUuid, SessionId, UserId, Uuid};
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::{
+    pg::Pg,
+    prelude::*,
+    sql_types::{Array, Timestamptz, Uuid as SqlUuid},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use ipnet::IpNet;
+
+use super::schema::{sessions, subjects};
+use crate::domain::{
+    device::Device,
+    refresh_line::RefreshLine,
+    session::{Grant, Session},
+    standing::Standing,
+};
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = sessions, check_for_backend(Pg), treat_none_as_default_value = false)]
+struct SessionRow {
+    id: Uuid,
+    user_id: Uuid,
+    roles: Vec<String>,
+    permissions: Vec<String>,
+    amr: Vec<String>,
+    aal: i16,
+    auth_time: DateTime<Utc>,
+    device_name: Option<String>,
+    ip: Option<IpNet>,
+    user_agent: Option<String>,
+    refresh_key: Vec<u8>,
+    generation: i64,
+    parent_generation: Option<i64>,
+    rotated_at: DateTime<Utc>,
+    access_token_id: Uuid,
+    generation_seen: bool,
+    created_at: DateTime<Utc>,
+    last_seen_at: DateTime<Utc>,
+    idle_seconds: i32,
+    idle_expires_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+    revoked_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = sessions, check_for_backend(Pg))]
+struct StandingRow {
+    user_id: Uuid,
+    access_token_id: Uuid,
+    generation_seen: bool,
+    last_seen_at: DateTime<Utc>,
+    idle_expires_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+    revoked_at: Option<DateTime<Utc>>,
+}
+
+/// That an access token of a session was in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sighting {
+    pub session: SessionId,
+    pub token: AccessTokenId,
+    pub at: DateTime<Utc>,
+}
+
+pub async fn insert(conn: &mut AsyncPgConnection, session: &Session) -> pg::Result<()> {
+    diesel::insert_into(sessions::table).values(SessionRow::from(session)).execute(conn).await?;
+    Ok(())
+}
+
+pub async fn find(conn: &mut AsyncPgConnection, id: SessionId) -> pg::Result<Option<Session>> {
+    let row = sessions::table.find(id.into_untyped_uuid()).select(SessionRow::as_select());
+    Ok(row.first(conn).await.optional()?.map(Session::from))
+}
+
+/// Finds a session and locks its row until the transaction ends.
+pub async fn lock(conn: &mut AsyncPgConnection, id: SessionId) -> pg::Result<Option<Session>> {
+    let row = sessions::table.find(id.into_untyped_uuid()).select(SessionRow::as_select());
+    Ok(row.for_no_key_update().first(conn).await.optional()?.map(Session::from))
+}
+
+/// What the access tokens of a session depend on.
+pub async fn standing(conn: &mut AsyncPgConnection, id: SessionId) -> pg::Result<Option<Standing>> {
+    let found: Option<(StandingRow, i64)> = sessions::table
+        .inner_join(subjects::table)
+        .filter(sessions::id.eq(id.into_untyped_uuid()))
+        .select((StandingRow::as_select(), subjects::epoch))
+        .first(conn)
+        .await
+        .optional()?;
+    Ok(found.map(|(row, epoch)| Standing {
+        user_id: UserId::from_untyped_uuid(row.user_id),
+        epoch: epoch.cast_unsigned(),
+        access_token_id: AccessTokenId::from_untyped_uuid(row.access_token_id),
+        generation_seen: row.generation_seen,
+        last_seen_at: row.last_seen_at,
+        idle_expires_at: row.idle_expires_at,
+        expires_at: row.expires_at,
+        revoked_at: row.revoked_at,
+    }))
+}
+
+/// The live sessions of a user, the newest first.
+pub async fn live_of_user(
+    conn: &mut AsyncPgConnection,
+    user: UserId,
+    now: DateTime<Utc>,
+) -> pg::Result<Vec<Session>> {
+    let rows: Vec<SessionRow> = sessions::table
+        .filter(sessions::user_id.eq(user.into_untyped_uuid()))
+        .filter(sessions::revoked_at.is_null())
+        .filter(sessions::idle_expires_at.gt(now).and(sessions::expires_at.gt(now)))
+        .order((sessions::created_at.desc(), sessions::id.desc()))
+        .select(SessionRow::as_select())
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().map(Session::from).collect())
+}
+
+/// Stores what [`Session::rotate`] changed.
+pub async fn save_rotation(conn: &mut AsyncPgConnection, session: &Session) -> pg::Result<()> {
+    let row = SessionRow::from(session);
+    diesel::update(sessions::table.find(row.id))
+        .set((
+            sessions::generation.eq(row.generation),
+            sessions::parent_generation.eq(row.parent_generation),
+            sessions::rotated_at.eq(row.rotated_at),
+            sessions::access_token_id.eq(row.access_token_id),
+            sessions::generation_seen.eq(row.generation_seen),
+            sessions::last_seen_at.eq(row.last_seen_at),
+            sessions::idle_expires_at.eq(row.idle_expires_at),
+            sessions::ip.eq(row.ip),
+            sessions::user_agent.eq(row.user_agent),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Ends a session that is not revoked yet.
+pub async fn revoke(
+    conn: &mut AsyncPgConnection,
+    id: SessionId,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> pg::Result<()> {
+    diesel::update(sessions::table.find(id.into_untyped_uuid()))
+        .filter(sessions::revoked_at.is_null())
+        .set((sessions::revoked_at.eq(now), sessions::revoked_reason.eq(reason)))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Stores that sessions were in use. Rows that somebody holds are passed over: the next use is told again.
+pub async fn record_sightings(conn: &mut AsyncPgConnection, sightings: &[Sighting]) -> pg::Result<usize> {
+    let ids: Vec<Uuid> = sightings.iter().map(|seen| seen.session.into_untyped_uuid()).collect();
+    let tokens: Vec<Uuid> = sightings.iter().map(|seen| seen.token.into_untyped_uuid()).collect();
+    let times: Vec<DateTime<Utc>> = sightings.iter().map(|seen| seen.at).collect();
+    let updated = diesel::sql_query(
+        "WITH seen AS (SELECT * FROM unnest($1, $2, $3) AS seen (id, token, at)),
+              free AS (SELECT id FROM sessions WHERE id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED)
+         UPDATE sessions
+            SET last_seen_at = greatest(sessions.last_seen_at, seen.at),
+                generation_seen = sessions.generation_seen OR sessions.access_token_id = seen.token
+           FROM seen JOIN free USING (id)
+          WHERE sessions.id = seen.id",
+    )
+    .bind::<Array<SqlUuid>, _>(ids)
+    .bind::<Array<SqlUuid>, _>(tokens)
+    .bind::<Array<Timestamptz>, _>(times)
+    .execute(conn)
+    .await?;
+    Ok(updated)
+}
+
+impl From<&Session> for SessionRow {
+    fn from(session: &Session) -> Self {
+        Self {
+            id: session.id.into_untyped_uuid(),
+            user_id: session.user_id.into_untyped_uuid(),
+            roles: session.grant.roles.clone(),
+            permissions: session.grant.permissions.clone(),
+            amr: session.grant.amr.clone(),
+            aal: i16::from(session.grant.aal),
+            auth_time: session.grant.auth_time,
+            device_name: session.device.name.clone(),
+            ip: session.device.ip.map(IpNet::from),
+            user_agent: session.device.user_agent.clone(),
+            refresh_key: session.sealed_refresh_key.clone(),
+            generation: session.line.generation.cast_signed(),
+            parent_generation: session.line.parent.map(u64::cast_signed),
+            rotated_at: session.line.rotated_at,
+            access_token_id: session.access_token_id.into_untyped_uuid(),
+            generation_seen: session.line.seen,
+            created_at: session.created_at,
+            last_seen_at: session.last_seen_at,
+            idle_seconds: i32::try_from(session.idle.num_seconds()).unwrap_or(i32::MAX),
+            idle_expires_at: session.idle_expires_at,
+            expires_at: session.expires_at,
+            revoked_at: session.revoked_at,
+        }
+    }
+}
+
+impl From<SessionRow> for Session {
+    fn from(row: SessionRow) -> Self {
+        Self {
+            id: SessionId::from_untyped_uuid(row.id),
+            user_id: UserId::from_untyped_uuid(row.user_id),
+            grant: Grant {
+                roles: row.roles,
+                permissions: row.permissions,
+                amr: row.amr,
+                // The table allows 1 and 2 only.
+                aal: if row.aal == 2 { 2 } else { 1 },
+                auth_time: row.auth_time,
+            },
+            device: Device {
+                name: row.device_name,
+                ip: row.ip.map(|net| net.addr()),
+                user_agent: row.user_agent,
+            },
+            sealed_refresh_key: row.refresh_key,
+            line: RefreshLine {
+                generation: row.generation.cast_unsigned(),
+                parent: row.parent_generation.map(i64::cast_unsigned),
+                rotated_at: row.rotated_at,
+                seen: row.generation_seen,
+            },
+            access_token_id: AccessTokenId::from_untyped_uuid(row.access_token_id),
+            created_at: row.created_at,
+            last_seen_at: row.last_seen_at,
+            idle: TimeDelta::seconds(i64::from(row.idle_seconds)),
+            idle_expires_at: row.idle_expires_at,
+            expires_at: row.expires_at,
+            revoked_at: row.revoked_at,
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The service as its callers see it: in process, on real servers, over gRPC.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+mod access;
+mod away;
+mod harness;
+mod keys;
+mod limits;
+mod migrations;
+mod refresh;
+mod relay;
+mod revoke;
+mod validate;

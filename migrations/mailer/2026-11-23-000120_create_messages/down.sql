@@ -1,0 +1,2 @@
+DROP TABLE message_transitions;
+DROP TABLE messages;
