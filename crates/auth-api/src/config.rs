@@ -17,6 +17,7 @@ use crate::{
 };
 
 /// The flags and variables of auth-api.
+#[expect(clippy::doc_markdown, reason = "the text of --help")]
 #[derive(Args, Clone)]
 pub struct Settings {
     /// Where the public interface listens.

@@ -36,6 +36,7 @@ pub enum Command {
 }
 
 /// `auth-api admin …`
+#[expect(clippy::doc_markdown, reason = "the text of --help")]
 #[derive(Subcommand)]
 pub enum AdminCommand {
     /// Creates a verified administrator, unless the address has an account.

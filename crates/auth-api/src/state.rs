@@ -72,6 +72,6 @@ impl IdentifierKey {
     pub fn hash(&self, email: &EmailAddress) -> String {
         let mut mac = self.0.clone();
         mac.update(email.as_str().as_bytes());
-        mac.finalize().into_bytes().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(mac.finalize().into_bytes().iter().take(16).copied().collect::<Vec<u8>>())
     }
 }

@@ -8,7 +8,7 @@ macro_rules! package {
         #[doc = $doc]
         pub mod $module {
             /// Version 1.
-            #[expect(clippy::all, clippy::pedantic, clippy::allow_attributes, reason = "generated")]
+            #[expect(clippy::pedantic, clippy::allow_attributes, reason = "generated")]
             pub mod v1 {
                 include!(concat!("generated/", $file));
             }

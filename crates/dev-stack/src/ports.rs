@@ -19,17 +19,23 @@ const TRIES: u16 = 100;
 /// A stack that was killed a moment ago may still be letting go of its ports.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// A port that is held for a daemon until it starts.
+/// Stacks tell each other here which ports are theirs: a daemon listens seconds after it was started, and the port looks free until then.
+const CLAIMS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// A port of 127.0.0.1 that is held for a daemon until it starts.
 #[derive(Debug)]
 pub(crate) struct Port {
     number: u16,
     held: Mutex<Option<TcpListener>>,
+    /// The same port of another loopback address, as long as this value lives.
+    _claim: TcpListener,
 }
 
 impl Port {
     fn hold(number: u16) -> std::io::Result<Self> {
+        let claim = TcpListener::bind((CLAIMS, number))?;
         let held = TcpListener::bind((Ipv4Addr::LOCALHOST, number))?;
-        Ok(Self { number, held: Mutex::new(Some(held)) })
+        Ok(Self { number, held: Mutex::new(Some(held)), _claim: claim })
     }
 
     /// A random free one.

@@ -11,7 +11,8 @@ use crate::{
 
 /// Every event about a user, the oldest first.
 pub async fn events_about(stack: &Stack, subject_id: &str) -> Vec<Event> {
-    let request = SearchRequest { subject_id: subject_id.to_owned(), page_size: 100, ..SearchRequest::default() };
+    let request =
+        SearchRequest { subject_id: subject_id.to_owned(), page_size: 100, ..SearchRequest::default() };
     let mut events = grpc::audit(stack, As::Operator).search(request).await.unwrap().into_inner().events;
     events.reverse();
     events

@@ -1,7 +1,8 @@
 //! gRPC clients with the certificates of the development CA.
 
 use auth_proto::{
-    audit::v1::audit_service_client::AuditServiceClient, mailer::v1::mailer_service_client::MailerServiceClient,
+    audit::v1::audit_service_client::AuditServiceClient,
+    mailer::v1::mailer_service_client::MailerServiceClient,
     session::v1::session_service_client::SessionServiceClient,
 };
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
@@ -20,25 +21,31 @@ pub enum As {
 }
 
 /// A client of session-service.
+#[must_use]
 pub fn sessions(stack: &Stack, caller: As) -> SessionServiceClient<Channel> {
     SessionServiceClient::new(channel(stack, "SESSION_GRPC", caller))
 }
 
 /// A client of the mailer.
+#[must_use]
 pub fn mailer(stack: &Stack, caller: As) -> MailerServiceClient<Channel> {
     MailerServiceClient::new(channel(stack, "MAILER_GRPC", caller))
 }
 
 /// A client of audit-service.
+#[must_use]
 pub fn audit(stack: &Stack, caller: As) -> AuditServiceClient<Channel> {
     AuditServiceClient::new(channel(stack, "AUDIT_GRPC", caller))
 }
 
 fn channel(stack: &Stack, address: &str, caller: As) -> Channel {
     let read = |name: &str| std::fs::read(stack.variable(name)).unwrap();
-    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read("TLS_CA"))).domain_name("localhost");
+    let tls =
+        ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read("TLS_CA"))).domain_name("localhost");
     let tls = match caller {
-        As::InternalService => tls.identity(Identity::from_pem(read("TLS_CLIENT_CERT"), read("TLS_CLIENT_KEY"))),
+        As::InternalService => {
+            tls.identity(Identity::from_pem(read("TLS_CLIENT_CERT"), read("TLS_CLIENT_KEY")))
+        }
         As::Operator => tls.identity(Identity::from_pem(read("TLS_OPS_CERT"), read("TLS_OPS_KEY"))),
         As::Nobody => tls,
     };

@@ -31,7 +31,8 @@ pub fn registration(email: &str) -> Value {
 /// Opens the account with the link of the newest mail.
 pub async fn verify(stack: &Stack, email: &str, handle: &str) {
     let token = token_of(&stack.mail(email).await.links);
-    let answer = stack.post("/v1/auth/verify-email", &json!({"token": token, "registrationHandle": handle})).await;
+    let answer =
+        stack.post("/v1/auth/verify-email", &json!({"token": token, "registrationHandle": handle})).await;
     assert_eq!(answer.status(), StatusCode::OK, "{}", answer.text().await.unwrap());
 }
 

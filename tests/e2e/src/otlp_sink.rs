@@ -37,7 +37,10 @@ struct Spans(Arc<Mutex<Vec<Span>>>);
 
 impl OtlpSink {
     /// Listens on a free port.
-    #[expect(clippy::disallowed_methods, reason = "there is no lifecycle in a test; the task ends with the sink")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "there is no lifecycle in a test; the task ends with the sink"
+    )]
     pub async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -69,7 +72,6 @@ impl TraceService for Spans {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let mut spans = self.0.lock().unwrap();
         for resource in request.into_inner().resource_spans {
             let attributes = resource.resource.map(|resource| resource.attributes).unwrap_or_default();
@@ -81,9 +83,9 @@ impl TraceService for Spans {
             spans.extend(resource.scope_spans.into_iter().flat_map(|scope| scope.spans).map(|span| Span {
                 service: service.clone(),
                 name: span.name,
-                trace_id: hex(&span.trace_id),
-                span_id: hex(&span.span_id),
-                parent_span_id: hex(&span.parent_span_id),
+                trace_id: hex::encode(&span.trace_id),
+                span_id: hex::encode(&span.span_id),
+                parent_span_id: hex::encode(&span.parent_span_id),
             }));
         }
         Ok(Response::new(ExportTraceServiceResponse::default()))

@@ -13,8 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 use test_support::eventually;
+use url::Url;
 
-const START_PATIENCE: Duration = Duration::from_secs(120);
+const START_PATIENCE: Duration = Duration::from_mins(2);
 /// How long a mail or an audit row may take, on a machine that does much else.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -109,15 +110,12 @@ impl Stack {
         self.variables().remove(name).unwrap_or_else(|| panic!("stack.env has no {name}"))
     }
 
-    /// Sends a signal to the process whose pid is `variable`'s value, and returns that pid.
-    pub fn signal(&self, variable: &str, signal: Signal) -> i32 {
-        let pid = self.variable(variable).parse().unwrap();
-        signal_process(pid, signal);
-        pid
+    /// Sends a signal to the process whose pid is `variable`'s value.
+    pub fn signal(&self, variable: &str, signal: Signal) {
+        signal_process(self.variable(variable).parse().unwrap(), signal);
     }
 
     /// A request to the public interface.
-    #[must_use]
     pub fn api(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.api_url))
     }
@@ -139,13 +137,15 @@ impl Stack {
 
     /// The mails to `address`, newest first.
     pub async fn mails(&self, address: &str) -> Vec<Mail> {
-        let request = self.http.get(format!("{}/api/messages", self.mailbox_url)).query(&[("to", address)]);
-        request.send().await.unwrap().json().await.unwrap()
+        let url = format!("{}/api/messages", self.mailbox_url);
+        let url = Url::parse_with_params(&url, &[("to", address)]).unwrap();
+        self.get(url.as_str()).await.json().await.unwrap()
     }
 
     /// The newest mail to `address`, as soon as there is one.
     pub async fn mail(&self, address: &str) -> Mail {
-        eventually("a mail arrives", PATIENCE, || async { self.mails(address).await.into_iter().next() }).await
+        eventually("a mail arrives", PATIENCE, || async { self.mails(address).await.into_iter().next() })
+            .await
     }
 
     /// Runs a query as superuser; the first column of each row, as text.
@@ -155,7 +155,9 @@ impl Stack {
         let run = async move {
             let messages = client.simple_query(query).await.unwrap();
             let rows = messages.into_iter().filter_map(|message| match message {
-                tokio_postgres::SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or_default().to_owned()),
+                tokio_postgres::SimpleQueryMessage::Row(row) => {
+                    Some(row.get(0).unwrap_or_default().to_owned())
+                }
                 _ => None,
             });
             rows.collect()

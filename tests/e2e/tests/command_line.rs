@@ -8,13 +8,19 @@ use e2e::stack::program;
 const SERVICES: [&str; 4] = ["auth-api", "session-service", "mailer", "audit-service"];
 
 fn run(service: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-    Command::new(program(service)).args(arguments).env_clear().envs(variables.iter().copied()).output().unwrap()
+    Command::new(program(service))
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap()
 }
 
 #[test]
 fn every_mistake_in_the_configuration_is_named_at_once() {
     for service in SERVICES {
-        let output = run(service, &["serve"], &[("TRACE_SAMPLE_RATIO", "lots"), ("MANAGEMENT_LISTEN", "nowhere")]);
+        let output =
+            run(service, &["serve"], &[("TRACE_SAMPLE_RATIO", "lots"), ("MANAGEMENT_LISTEN", "nowhere")]);
         assert_eq!(output.status.code(), Some(78), "{service}");
         let text = String::from_utf8(output.stderr).unwrap();
         for variable in ["DATABASE_URL", "AMQP_URL", "TLS_CA", "TRACE_SAMPLE_RATIO", "MANAGEMENT_LISTEN"] {
@@ -24,7 +30,16 @@ fn every_mistake_in_the_configuration_is_named_at_once() {
     }
     let output = run("auth-api", &["serve"], &[]);
     let text = String::from_utf8(output.stderr).unwrap();
-    for variable in ["PUBLIC_URL", "FRONTEND_URL", "SESSION_SERVICE_URL", "TRUSTED_PROXIES", "TURNSTILE_SECRET", "PASSWORD_KEYS", "IDENTIFIER_KEY", "MAILER_PUBLIC_KEY"] {
+    for variable in [
+        "PUBLIC_URL",
+        "FRONTEND_URL",
+        "SESSION_SERVICE_URL",
+        "TRUSTED_PROXIES",
+        "TURNSTILE_SECRET",
+        "PASSWORD_KEYS",
+        "IDENTIFIER_KEY",
+        "MAILER_PUBLIC_KEY",
+    ] {
         assert!(text.contains(variable), "{variable} is not named: {text}");
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use e2e::{
     Stack,
-    journey::{registration, register},
+    journey::{register, registration},
     stack::signal_process,
 };
 use futures::stream::{self, StreamExt};
@@ -24,7 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(90);
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledged_registrations_survive_crashes() {
     let stack = Stack::start(&[]).await;
-    for (index, victim) in ["AUTH_API_PID", "SESSION_SERVICE_PID", "MAILER_PID", "AUDIT_SERVICE_PID"].iter().enumerate() {
+    for (index, victim) in
+        ["AUTH_API_PID", "SESSION_SERVICE_PID", "MAILER_PID", "AUDIT_SERVICE_PID"].iter().enumerate()
+    {
         let acknowledged = register_many(&stack, &format!("crash{index}"), || {
             stack.signal(victim, Signal::KILL);
         })
@@ -32,7 +34,8 @@ async fn acknowledged_registrations_survive_crashes() {
         assert!(acknowledged.len() >= REGISTRATIONS / 4, "{victim}: {}", acknowledged.len());
         nothing_is_lost(&stack, &acknowledged, *victim == "MAILER_PID").await;
     }
-    let acknowledged = register_many(&stack, "broker", || signal_process(broker_pid(&stack), Signal::KILL)).await;
+    let acknowledged =
+        register_many(&stack, "broker", || signal_process(broker_pid(&stack), Signal::KILL)).await;
     assert_eq!(acknowledged.len(), REGISTRATIONS, "a registration does not need the broker");
     nothing_is_lost(&stack, &acknowledged, true).await;
     // The platform works on as if nothing had happened.

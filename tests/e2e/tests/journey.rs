@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use auth_proto::{
+    audit::v1::SearchRequest,
     mailer::v1::{ListMessagesRequest, MessageState},
     session::v1::{InactiveReason, RevokeSessionRequest, ValidateRequest},
 };
@@ -87,12 +88,14 @@ async fn a_users_whole_journey(stack: &Stack) {
     assert!(validated.active);
     assert_eq!(validated.claims.unwrap().user_id, user_id);
 
-    let refreshed = stack.post("/v1/auth/refresh", &json!({"refreshToken": text(&tokens, "refreshToken")})).await;
+    let refreshed =
+        stack.post("/v1/auth/refresh", &json!({"refreshToken": text(&tokens, "refreshToken")})).await;
     let refreshed: Value = refreshed.json().await.unwrap();
     let renewed_access = text(&refreshed, "accessToken");
     assert!(validate(stack, renewed_access).await.active);
 
-    let logout = stack.post("/v1/auth/logout", &json!({"refreshToken": text(&refreshed, "refreshToken")})).await;
+    let logout =
+        stack.post("/v1/auth/logout", &json!({"refreshToken": text(&refreshed, "refreshToken")})).await;
     assert_eq!(logout.status(), StatusCode::OK);
     for token in [&access, renewed_access] {
         assert_eq!(journey::me(stack, token).await.status(), StatusCode::UNAUTHORIZED);
@@ -121,11 +124,15 @@ async fn a_users_whole_journey(stack: &Stack) {
         .filter(|event| event.r#type == "auth.login")
         .map(|event| (event.outcome.as_str(), event.reason.as_str()))
         .collect();
-    assert!(outcomes.contains(&("failure", "email_unverified")) && outcomes.contains(&("success", "")), "{outcomes:?}");
+    assert!(
+        outcomes.contains(&("failure", "email_unverified")) && outcomes.contains(&("success", "")),
+        "{outcomes:?}"
+    );
     assert!(events.iter().all(|event| event.ip == "127.0.0.1" && event.trace_id.len() == 32), "{events:?}");
 
     let request = ListMessagesRequest { user_id, ..ListMessagesRequest::default() };
-    let messages = grpc::mailer(stack, As::Operator).list_messages(request).await.unwrap().into_inner().messages;
+    let messages =
+        grpc::mailer(stack, As::Operator).list_messages(request).await.unwrap().into_inner().messages;
     assert_eq!((messages.len(), messages[0].state(), messages[0].attempts), (1, MessageState::Sent, 1));
     assert_eq!(messages[0].message_id.trim_matches(['<', '>']), mail.message_id.trim_matches(['<', '>']));
 }
@@ -141,18 +148,20 @@ async fn an_owner_hears_of_a_second_registration(stack: &Stack) {
 
 async fn callers_without_the_right_are_refused_and_audited(stack: &Stack) {
     let request = RevokeSessionRequest::default();
-    let refused = grpc::sessions(stack, As::InternalService).revoke_session(request.clone()).await.unwrap_err();
+    let refused =
+        grpc::sessions(stack, As::InternalService).revoke_session(request.clone()).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
     assert!(grpc::sessions(stack, As::Nobody).revoke_session(request).await.is_err());
-    let refused = grpc::audit(stack, As::InternalService).search(auth_proto::audit::v1::SearchRequest::default());
+    let refused =
+        grpc::audit(stack, As::InternalService).search(auth_proto::audit::v1::SearchRequest::default());
     assert_eq!(refused.await.unwrap_err().code(), Code::PermissionDenied);
     test_support::eventually("the refusal is in the audit log", Duration::from_secs(10), || async {
-        let request = auth_proto::audit::v1::SearchRequest {
-            r#type: "system.access_denied".to_owned(),
-            ..auth_proto::audit::v1::SearchRequest::default()
-        };
+        let request = SearchRequest { r#type: "system.access_denied".to_owned(), ..SearchRequest::default() };
         let found = grpc::audit(stack, As::Operator).search(request).await.unwrap().into_inner();
-        found.events.into_iter().find(|event| event.actor.as_ref().is_some_and(|actor| !actor.name.is_empty()))
+        found
+            .events
+            .into_iter()
+            .find(|event| event.actor.as_ref().is_some_and(|actor| !actor.name.is_empty()))
     })
     .await;
 }

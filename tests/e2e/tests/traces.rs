@@ -1,5 +1,4 @@
 //! One trace follows a request through every service, the broker and the mail.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::time::Duration;
 
@@ -26,7 +25,8 @@ async fn a_trace_crosses_http_grpc_the_broker_and_smtp() {
     let answer = request.json(&journey::registration("trace@example.com")).send().await.unwrap();
     let handle = text(&answer.json().await.unwrap(), "registrationHandle").to_owned();
     journey::verify(&stack, "trace@example.com", &handle).await;
-    let wanted = [("auth-api", "POST /v1/auth/register"), ("mailer", "mail.smtp.send"), ("audit-service", "")];
+    let wanted =
+        [("auth-api", "POST /v1/auth/register"), ("mailer", "mail.smtp.send"), ("audit-service", "")];
     let spans = complete_trace(&sink, registered, &wanted).await;
     let root = spans.iter().find(|span| span.name == "POST /v1/auth/register").unwrap();
     assert_eq!(root.parent_span_id, "b7ad6b7169203331");
@@ -42,7 +42,10 @@ async fn a_trace_crosses_http_grpc_the_broker_and_smtp() {
 
     let quiet = ["/health", "/metrics", "/livez", "/readyz"];
     let spans = sink.spans();
-    assert!(!spans.iter().any(|span| quiet.iter().any(|path| span.name.ends_with(path))), "probes are not traced");
+    assert!(
+        !spans.iter().any(|span| quiet.iter().any(|path| span.name.ends_with(path))),
+        "probes are not traced"
+    );
 }
 
 /// The spans of a trace, as soon as each of `wanted` (service and name, any name when empty) is among them.

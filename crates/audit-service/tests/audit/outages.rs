@@ -1,7 +1,6 @@
 //! Nothing is lost and nothing comes twice while the broker or the database is away.
 
 use std::{
-    collections::BTreeSet,
     sync::atomic::{AtomicBool, AtomicI64, Ordering},
     time::Duration,
 };
@@ -128,17 +127,12 @@ async fn a_service_that_starts_before_its_migrations_waits_for_them() {
     let database = TestDatabase::new("audit", migrations()).await;
     pg::migrate::down(&database.owner_url(), migrations(), 1).await.unwrap();
     let audit = Running::start_with(database).await;
-    let unready: BTreeSet<_> = audit
-        .lifecycle
-        .readiness()
-        .report()
-        .await
-        .checks
-        .into_iter()
-        .filter(|check| !check.ok)
-        .map(|check| check.name)
-        .collect();
-    assert_eq!(unready, BTreeSet::from(["migrations"]));
+    eventually("nothing but the migrations to be missing", DEADLINE, || async {
+        let report = audit.lifecycle.readiness().report().await;
+        let unmet: Vec<_> = report.checks.iter().filter(|check| !check.ok).map(|check| check.name).collect();
+        (unmet == ["migrations"]).then_some(())
+    })
+    .await;
     pg::migrate::up(&audit.database.owner_url(), migrations()).await.unwrap();
     audit.publish(vec![message(&login(user()))]).await;
     audit.wait_for_rows(1).await;

@@ -137,7 +137,8 @@ fn record(metrics: &Metrics, span: &Span, response: &ServiceResponse<BoxBody>, e
 /// Errors of handlers and of the framework; what a handler answered itself, with a body, stays.
 fn is_error_without_answer(response: &ServiceResponse<BoxBody>) -> bool {
     let is_error = response.status().is_client_error() || response.status().is_server_error();
-    is_error && (response.response().error().is_some() || !response.headers().contains_key(header::CONTENT_TYPE))
+    is_error
+        && (response.response().error().is_some() || !response.headers().contains_key(header::CONTENT_TYPE))
 }
 
 /// Replaces an error's body by its problem document.
@@ -148,20 +149,11 @@ fn with_problem(
 ) -> ServiceResponse<BoxBody> {
     let docs_url = &settings.docs_url;
     let stated = response.response().error().and_then(|error| error.as_error::<ApiError>());
-    let (problem, is_unauthenticated) = match stated {
-        Some(error) => {
-            let error = error.service_error();
-            log(error);
-            (Problem::new(error, docs_url, id), error.kind() == ErrorKind::Unauthenticated)
-        }
-        None => {
-            let error = implied(response.status());
-            if response.status().is_server_error() {
-                log(&error);
-            }
-            (Problem::new(&error, docs_url, id), false)
-        }
-    };
+    let implied = implied(response.status());
+    let error = stated.map_or(&implied as &dyn ServiceError, ApiError::service_error);
+    log(error);
+    let problem = Problem::new(error, docs_url, id);
+    let is_unauthenticated = error.kind() == ErrorKind::Unauthenticated;
     let mut answer = HttpResponse::build(StatusCode::from_u16(problem.status).unwrap_or(response.status()));
     if let Some(seconds) = problem.retry_after {
         answer.insert_header((header::RETRY_AFTER, seconds.to_string()));
@@ -202,7 +194,7 @@ fn log(error: &dyn ServiceError) {
     match error.kind() {
         ErrorKind::Internal => tracing::error!(code, "The request failed: {causes}"),
         ErrorKind::Unavailable | ErrorKind::DeadlineExceeded => {
-            tracing::warn!(code, "The request was not served: {causes}")
+            tracing::warn!(code, "The request was not served: {causes}");
         }
         _ => tracing::debug!(code, "The request was refused: {causes}"),
     }

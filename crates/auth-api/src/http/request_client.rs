@@ -15,6 +15,6 @@ impl FromRequest for RequestClient {
 
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
         let client = request.extensions().get::<Self>().cloned();
-        ready(Ok(client.unwrap_or_else(|| Self(Client { ip: None, user_agent: None, request_id: None }))))
+        ready(Ok(client.unwrap_or(Self(Client { ip: None, user_agent: None, request_id: None }))))
     }
 }

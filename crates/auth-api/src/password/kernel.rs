@@ -28,7 +28,7 @@ impl FromStr for KernelChoice {
 
 /// Computes Argon2id tags.
 ///
-/// `Simd` is the crate `argon2-rust`, about 2.5 times as fast and not audited; `Reference` is RustCrypto's `argon2`. Both compute the same
+/// `Simd` is the crate `argon2-rust`, about 2.5 times as fast and not audited; `Reference` is the crate `argon2`. Both compute the same
 /// function, which [`Kernel::choose`] checks before it trusts the faster one; see the decision record on password hashing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kernel {

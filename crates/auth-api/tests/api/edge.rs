@@ -12,7 +12,17 @@ async fn bodies_that_are_not_understood_are_explained() {
         let request = api.request(Method::POST, LOGIN).header(header::CONTENT_TYPE, "application/json");
         request.body(body.to_owned()).send()
     };
-    for text in ["", "{", "[]", "null", "\"text\"", "{\"email\":\"a\"", "{} trailing", "\u{feff}{}", "{\"a\":\"\\ud800\"}"] {
+    for text in [
+        "",
+        "{",
+        "[]",
+        "null",
+        "\"text\"",
+        "{\"email\":\"a\"",
+        "{} trailing",
+        "\u{feff}{}",
+        "{\"a\":\"\\ud800\"}",
+    ] {
         let answer = post(text).await.unwrap();
         assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{text:?}");
     }
@@ -26,7 +36,10 @@ async fn bodies_that_are_not_understood_are_explained() {
         ("{\"email\":\"a\\u0000@b.test\",\"password\":\"x\"}", "email", "email_invalid"),
     ] {
         let problem = problem(post(text).await.unwrap(), 400, "invalid_request").await;
-        assert_eq!((problem["errors"][0]["field"].as_str(), problem["errors"][0]["code"].as_str()), (Some(field), Some(code)));
+        assert_eq!(
+            (problem["errors"][0]["field"].as_str(), problem["errors"][0]["code"].as_str()),
+            (Some(field), Some(code))
+        );
     }
     let invalid_utf8 = api.request(Method::POST, LOGIN).header(header::CONTENT_TYPE, "application/json");
     problem(invalid_utf8.body(vec![b'{', 0xff, b'}']).send().await.unwrap(), 400, "malformed_json").await;
@@ -36,7 +49,12 @@ async fn bodies_that_are_not_understood_are_explained() {
 async fn only_plain_json_of_a_bounded_size_is_read() {
     let api = TestApi::start().await;
     let body = json!({"email": "a@b.test", "password": "x"}).to_string();
-    for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1", "multipart/form-data"] {
+    for content_type in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/json; charset=latin1",
+        "multipart/form-data",
+    ] {
         let request = api.request(Method::POST, LOGIN).header(header::CONTENT_TYPE, content_type);
         problem(request.body(body.clone()).send().await.unwrap(), 415, "unsupported_media_type").await;
     }
@@ -45,7 +63,8 @@ async fn only_plain_json_of_a_bounded_size_is_read() {
     let request = api.request(Method::POST, LOGIN).header(header::CONTENT_TYPE, "application/json");
     let request = request.header(header::CONTENT_ENCODING, "gzip").body(body.clone());
     problem(request.send().await.unwrap(), 415, "unsupported_media_type").await;
-    let request = api.request(Method::POST, LOGIN).header(header::CONTENT_TYPE, "Application/JSON; charset=\"UTF-8\"");
+    let request =
+        api.request(Method::POST, LOGIN).header(header::CONTENT_TYPE, "Application/JSON; charset=\"UTF-8\"");
     problem(request.body(body).send().await.unwrap(), 401, "invalid_credentials").await;
 
     let large = json!({"email": "a@b.test", "password": "x".repeat(17_000)});
@@ -73,7 +92,10 @@ async fn every_answer_has_the_security_headers_and_an_id() {
         for (name, value) in [
             ("strict-transport-security", "max-age=31536000; includeSubDomains"),
             ("x-content-type-options", "nosniff"),
-            ("content-security-policy", "default-src 'none'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'"),
+            (
+                "content-security-policy",
+                "default-src 'none'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'",
+            ),
             ("referrer-policy", "no-referrer"),
             ("cross-origin-resource-policy", "same-site"),
         ] {
@@ -101,11 +123,19 @@ async fn metrics_are_for_the_allowed_networks() {
     let allowed = api.get("/metrics").send().await.unwrap();
     assert_eq!(allowed.status(), StatusCode::OK);
     let text = allowed.text().await.unwrap();
-    for name in ["http_request_duration_seconds", "password_hash_seconds", "outbox_pending", "login_success_total"] {
+    for name in
+        ["http_request_duration_seconds", "password_hash_seconds", "outbox_pending", "login_success_total"]
+    {
         assert!(text.contains(name), "{name}");
     }
-    problem(api.get("/metrics").header("x-forwarded-for", "203.0.113.9").send().await.unwrap(), 404, "not_found").await;
-    let closed = TestApi::start_with(Changes { metrics_allow: Some("10.0.0.0/8"), ..Changes::default() }).await;
+    problem(
+        api.get("/metrics").header("x-forwarded-for", "203.0.113.9").send().await.unwrap(),
+        404,
+        "not_found",
+    )
+    .await;
+    let closed =
+        TestApi::start_with(Changes { metrics_allow: Some("10.0.0.0/8"), ..Changes::default() }).await;
     problem(closed.get("/metrics").send().await.unwrap(), 404, "not_found").await;
 }
 
@@ -116,5 +146,9 @@ async fn paths_of_strangers_are_one_series() {
         api.get(&format!("/v1/{index}")).send().await.unwrap();
     }
     let text = api.get("/metrics").send().await.unwrap().text().await.unwrap();
-    assert!(text.contains(r#"http_request_duration_seconds_count{method="GET",route="unmatched",status="404"} 20"#));
+    assert!(
+        text.contains(
+            r#"http_request_duration_seconds_count{method="GET",route="unmatched",status="404"} 20"#
+        )
+    );
 }

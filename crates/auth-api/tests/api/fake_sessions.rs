@@ -51,7 +51,8 @@ impl FakeSessions {
         let sessions = Self::default();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = tonic::transport::Server::builder().add_service(SessionServiceServer::new(sessions.clone()));
+        let server =
+            tonic::transport::Server::builder().add_service(SessionServiceServer::new(sessions.clone()));
         let incoming = tonic::transport::server::TcpIncoming::from(listener);
         let stopping = lifecycle.stopping();
         lifecycle.spawn("fake sessions", async move {
@@ -129,10 +130,16 @@ impl SessionService for FakeSessions {
                 }),
                 reason: InactiveReason::Unspecified.into(),
             },
-            Some(_) => {
-                proto::ValidateResponse { active: false, claims: None, reason: InactiveReason::Revoked.into() }
-            }
-            None => proto::ValidateResponse { active: false, claims: None, reason: InactiveReason::Invalid.into() },
+            Some(_) => proto::ValidateResponse {
+                active: false,
+                claims: None,
+                reason: InactiveReason::Revoked.into(),
+            },
+            None => proto::ValidateResponse {
+                active: false,
+                claims: None,
+                reason: InactiveReason::Invalid.into(),
+            },
         };
         Ok(Response::new(answer))
     }

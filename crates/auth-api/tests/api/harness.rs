@@ -161,7 +161,8 @@ impl TestApi {
     }
 
     async fn outbox(&self, message_type: &str) -> Vec<Value> {
-        let query = "SELECT payload AS value FROM auth.outbox WHERE message_type = $1 ORDER BY created_at, id";
+        let query =
+            "SELECT payload AS value FROM auth.outbox WHERE message_type = $1 ORDER BY created_at, id";
         let mut conn = self.database.admin().connection().await.unwrap();
         let rows: Vec<TextRow> =
             diesel::sql_query(query).bind::<Text, _>(message_type).load(&mut conn).await.unwrap();
@@ -185,7 +186,8 @@ impl TestApi {
         let families = self.registry.gather();
         let family = families.iter().find(|family| family.name() == name).unwrap();
         let one = |metric: &prometheus::proto::Metric| {
-            metric.get_counter().get_value() + f64::from(u32::try_from(metric.get_histogram().get_sample_count()).unwrap())
+            metric.get_counter().get_value()
+                + f64::from(u32::try_from(metric.get_histogram().get_sample_count()).unwrap())
         };
         family.get_metric().iter().map(one).sum()
     }
@@ -211,7 +213,9 @@ pub async fn problem(response: Response, status: u16, code: &str) -> Value {
     assert_eq!(problem["status"], status);
     assert_eq!(problem["type"], format!("https://docs.example.test/problems/{code}"));
     assert_eq!(problem["requestId"], request_id);
-    assert!(!problem["title"].as_str().unwrap().is_empty() && !problem["detail"].as_str().unwrap().is_empty());
+    assert!(
+        !problem["title"].as_str().unwrap().is_empty() && !problem["detail"].as_str().unwrap().is_empty()
+    );
     problem
 }
 

@@ -11,7 +11,8 @@ const EMAIL: &str = "ada@example.test";
 async fn a_good_login_gives_tokens_and_a_fact() {
     let api = TestApi::start().await;
     api.verified_account(EMAIL).await;
-    let answer = api.post("/v1/auth/login", &json!({"email": "ADA@example.test", "password": PASSWORD})).await;
+    let answer =
+        api.post("/v1/auth/login", &json!({"email": "ADA@example.test", "password": PASSWORD})).await;
     assert_eq!(answer.status(), StatusCode::OK);
     assert_eq!(answer.headers()["cache-control"], "no-store");
     let tokens = body(answer).await;
@@ -47,9 +48,15 @@ async fn refusals_are_one_answer_one_hash_and_one_fact() {
         assert_eq!(problem["detail"], "Email or password is incorrect.");
         problem["requestId"] = Value::Null;
         answers.push((headers, problem));
-        assert!((api.metric("password_hash_seconds") - hashes - 1.0).abs() < 0.5, "{email}: exactly one hash");
+        assert!(
+            (api.metric("password_hash_seconds") - hashes - 1.0).abs() < 0.5,
+            "{email}: exactly one hash"
+        );
         let fact = api.facts("auth.login").await.pop().unwrap();
-        assert_eq!((fact["data"]["outcome"].as_str(), fact["data"]["reason"].as_str()), (Some("failure"), Some(reason)));
+        assert_eq!(
+            (fact["data"]["outcome"].as_str(), fact["data"]["reason"].as_str()),
+            (Some("failure"), Some(reason))
+        );
         assert_eq!(fact["data"]["detail"]["identifierHash"].is_string(), reason == "unknown_account");
     }
     assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");

@@ -16,7 +16,11 @@ async fn the_document_and_the_routes_agree_on_who_needs_a_token() {
             let is_protected = operation["security"].as_array().is_some_and(|schemes| !schemes.is_empty());
             assert_eq!(answer.status() == 401, is_protected, "{method} {path}");
             let responses = operation["responses"].as_object().unwrap();
-            assert_eq!(responses.contains_key("401"), is_protected || may_refuse_credentials(path), "{method} {path}");
+            assert_eq!(
+                responses.contains_key("401"),
+                is_protected || may_refuse_credentials(path),
+                "{method} {path}"
+            );
             checked += 1;
         }
     }

@@ -20,7 +20,8 @@ async fn comparable(response: Response) -> (StatusCode, BTreeSet<String>, Value)
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registration_leaves_an_account_a_sealed_mail_and_a_fact() {
     let api = TestApi::start().await;
-    let request = api.request(reqwest::Method::POST, "/v1/auth/register").header("user-agent", "test browser");
+    let request =
+        api.request(reqwest::Method::POST, "/v1/auth/register").header("user-agent", "test browser");
     let request = request.header("accept-language", "de").header("x-forwarded-for", "203.0.113.9");
     let answer = request
         .json(&json!({"email": "Ada@Example.test", "password": PASSWORD, "displayName": "Ada"}))
@@ -30,7 +31,10 @@ async fn a_registration_leaves_an_account_a_sealed_mail_and_a_fact() {
     assert_eq!(answer.status(), StatusCode::ACCEPTED);
 
     let (mail, parameters) = api.mails().await.remove(0);
-    assert_eq!((mail.to.as_str(), mail.template, mail.lane), ("ada@example.test", MailTemplate::VerifyEmail, Lane::Security));
+    assert_eq!(
+        (mail.to.as_str(), mail.template, mail.lane),
+        ("ada@example.test", MailTemplate::VerifyEmail, Lane::Security)
+    );
     assert_eq!(mail.locale, Locale::De);
     let MailParameters::VerifyEmail { display_name, link, expires_in_hours } = parameters else { panic!() };
     assert_eq!((display_name.as_deref(), expires_in_hours), (Some("Ada"), 24));
@@ -58,14 +62,21 @@ async fn the_answer_says_nothing_about_the_account() {
     }
     assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");
 
-    let told: Vec<_> = api.mails().await.iter().map(|(mail, _)| (mail.template.name(), mail.to.clone())).collect();
+    let told: Vec<_> =
+        api.mails().await.iter().map(|(mail, _)| (mail.template.name(), mail.to.clone())).collect();
     let notices = told.iter().filter(|(name, _)| *name == "already_registered").count();
     assert_eq!(notices, 1, "at most one notice a day: {told:?}");
     assert_eq!(api.facts("user.register_attempt_existing").await.len(), 2);
     assert_eq!(api.login("known@example.test", PASSWORD).await.status(), StatusCode::OK);
-    api.execute("UPDATE auth.users SET registration_notice_at = registration_notice_at - interval '25 hours'").await;
+    api.execute(
+        "UPDATE auth.users SET registration_notice_at = registration_notice_at - interval '25 hours'",
+    )
+    .await;
     api.register("known@example.test").await;
-    assert_eq!(api.mails().await.iter().filter(|(mail, _)| mail.template == MailTemplate::AlreadyRegistered).count(), 2);
+    assert_eq!(
+        api.mails().await.iter().filter(|(mail, _)| mail.template == MailTemplate::AlreadyRegistered).count(),
+        2
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,14 +130,16 @@ async fn the_captcha_decides() {
         }),
         ..Changes::default()
     };
-    let request = |token: Value| json!({"email": "ada@example.test", "password": PASSWORD, "captchaToken": token});
+    let request =
+        |token: Value| json!({"email": "ada@example.test", "password": PASSWORD, "captchaToken": token});
 
     let passing = TestApi::start_with(with_secret("1x0000000000000000000000000000000AA")).await;
     let accepted = passing.post("/v1/auth/register", &request("DUMMY_TOKEN_FOR_TEST".into())).await;
     assert_eq!(accepted.status(), StatusCode::ACCEPTED);
     let asked = turnstile.verifications();
     for token in [Value::Null, "".into()] {
-        let refused = problem(passing.post("/v1/auth/register", &request(token)).await, 400, "captcha_required").await;
+        let refused =
+            problem(passing.post("/v1/auth/register", &request(token)).await, 400, "captcha_required").await;
         assert_eq!(refused["detail"], "Captcha required.");
         assert_eq!(refused["captchaRequired"], true);
     }

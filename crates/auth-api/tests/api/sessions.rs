@@ -20,15 +20,29 @@ async fn me_shows_ones_own_account() {
     let tokens = logged_in(&api).await;
     let me = body(me(&api, &tokens).await).await;
     assert_eq!(me["email"], EMAIL);
-    assert_eq!((&me["emailVerified"], &me["status"], &me["mfaEnabled"]), (&json!(true), &json!("active"), &json!(false)));
+    assert_eq!(
+        (&me["emailVerified"], &me["status"], &me["mfaEnabled"]),
+        (&json!(true), &json!("active"), &json!(false))
+    );
     assert_eq!((&me["roles"], &me["permissions"]), (&json!(["user"]), &json!([])));
     assert_eq!(me["id"], api.sql("SELECT id FROM auth.users").await);
     let fields: Vec<&String> = me.as_object().unwrap().keys().collect();
     assert_eq!(
         fields,
         [
-            "aal", "authenticatedAt", "createdAt", "displayName", "email", "emailVerified", "id", "locale",
-            "mfaEnabled", "permissions", "roles", "sessionId", "status"
+            "aal",
+            "authenticatedAt",
+            "createdAt",
+            "displayName",
+            "email",
+            "emailVerified",
+            "id",
+            "locale",
+            "mfaEnabled",
+            "permissions",
+            "roles",
+            "sessionId",
+            "status"
         ]
     );
 }
@@ -69,7 +83,12 @@ async fn refresh_rotates_and_reuse_ends_the_session() {
     assert_ne!(body(renewed).await["refreshToken"], tokens["refreshToken"]);
     problem(api.post("/v1/auth/refresh", &first).await, 401, "refresh_reused").await;
     problem(api.post("/v1/auth/refresh", &first).await, 401, "invalid_token").await;
-    problem(api.post("/v1/auth/refresh", &json!({"refreshToken": "far_nonsense"})).await, 401, "invalid_token").await;
+    problem(
+        api.post("/v1/auth/refresh", &json!({"refreshToken": "far_nonsense"})).await,
+        401,
+        "invalid_token",
+    )
+    .await;
     problem(me(&api, &tokens).await, 401, "invalid_token").await;
 }
 
@@ -81,7 +100,10 @@ async fn logout_ends_the_session_and_is_idempotent() {
     assert_eq!(api.post("/v1/auth/logout", &by_body).await.status(), StatusCode::OK);
     problem(me(&api, &tokens).await, 401, "invalid_token").await;
     assert_eq!(api.post("/v1/auth/logout", &by_body).await.status(), StatusCode::OK);
-    assert_eq!(api.post("/v1/auth/logout", &json!({"refreshToken": "far_nonsense"})).await.status(), StatusCode::OK);
+    assert_eq!(
+        api.post("/v1/auth/logout", &json!({"refreshToken": "far_nonsense"})).await.status(),
+        StatusCode::OK
+    );
     assert_eq!(api.facts("auth.logout").await.len(), 1);
 
     let tokens = body(api.login(EMAIL, PASSWORD).await).await;

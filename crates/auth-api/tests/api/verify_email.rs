@@ -49,7 +49,12 @@ async fn a_later_registration_takes_the_handle_of_an_earlier_one_away() {
     let stolen = api.verification_token(EMAIL).await;
     let owner = api.register(EMAIL).await;
     let token = api.verification_token(EMAIL).await;
-    problem(api.post(VERIFY, &json!({"token": stolen, "registrationHandle": attacker})).await, 400, "token_invalid").await;
+    problem(
+        api.post(VERIFY, &json!({"token": stolen, "registrationHandle": attacker})).await,
+        400,
+        "token_invalid",
+    )
+    .await;
     let request = json!({"token": token, "registrationHandle": attacker});
     problem(api.post(VERIFY, &request).await, 409, "set_password_required").await;
     let opened = api.post(VERIFY, &json!({"token": token, "registrationHandle": owner})).await;
@@ -61,7 +66,8 @@ async fn tokens_that_are_not_good_open_nothing() {
     let api = TestApi::start().await;
     let handle = api.register(EMAIL).await;
     let token = api.verification_token(EMAIL).await;
-    for wrong in [String::new(), "null".to_owned(), handle.clone(), format!("{}A", &token[..token.len() - 1])] {
+    for wrong in [String::new(), "null".to_owned(), handle.clone(), format!("{}A", &token[..token.len() - 1])]
+    {
         let request = json!({"token": wrong, "registrationHandle": handle});
         problem(api.post(VERIFY, &request).await, 400, "token_invalid").await;
     }
@@ -79,7 +85,10 @@ async fn following_the_link_uses_nothing_up() {
     for _ in 0..3 {
         let answer = api.get(&format!("{VERIFY}?token={token}")).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::SEE_OTHER);
-        assert_eq!(answer.headers()["location"], format!("https://app.example.test/verify-email#token={token}"));
+        assert_eq!(
+            answer.headers()["location"],
+            format!("https://app.example.test/verify-email#token={token}")
+        );
     }
     let evil = api.get(&format!("{VERIFY}?token=//evil.example")).send().await.unwrap();
     assert_eq!(evil.headers()["location"], "https://app.example.test/verify-email");

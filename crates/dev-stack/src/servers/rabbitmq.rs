@@ -129,10 +129,12 @@ impl Daemon for RabbitMq {
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", file("enabled_plugins"))
             .env("RABBITMQ_GENERATED_CONFIG_DIR", file("config"))
             .env("RABBITMQ_PID_FILE", file("pid"))
-            // No epmd of its own, loopback only, and no schedulers that spin on a small machine.
+            // Every Erlang that the node starts reads this: one that starts an epmd leaves it behind.
+            .env("ERL_AFLAGS", "-start_epmd false")
+            // Loopback only, and no schedulers that spin on a small machine.
             .env(
                 "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
-                "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1} +S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
+                "-kernel inet_dist_use_interface {127,0,0,1} +S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
             )
             .current_dir(&self.directory);
         command

@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(of(Outcome::Accepted, 3600), Settlement::Sent);
         assert_eq!(of(Outcome::Refused, 3600), Settlement::Failed("refused"));
         assert_eq!(of(Outcome::Unrenderable, 3600), Settlement::Failed("unrenderable"));
-        assert_eq!(of(Outcome::Postponed, 3600), Settlement::Deferred(Duration::from_secs(60)));
+        assert_eq!(of(Outcome::Postponed, 3600), Settlement::Deferred(Duration::from_mins(1)));
         assert_eq!(of(Outcome::Postponed, 5), Settlement::Expired);
     }
 

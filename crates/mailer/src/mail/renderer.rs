@@ -5,10 +5,7 @@ use minijinja::{
     AutoEscape, Environment, Output, State, UndefinedBehavior, Value, context, escape_formatter,
     syntax::SyntaxConfig,
 };
-use mrml::prelude::{
-    parser::{ParserOptions, memory_loader::MemoryIncludeLoader},
-    render::RenderOptions,
-};
+use mrml::prelude::render::RenderOptions;
 
 use crate::domain::greeting_name::greeting_name;
 
@@ -67,9 +64,9 @@ impl Renderer {
         templates.set_undefined_behavior(UndefinedBehavior::Strict);
         templates.set_syntax(SyntaxConfig::builder().trim_blocks(true).keep_trailing_newline(true).build()?);
         templates.set_formatter(escape_readably);
-        let parser = ParserOptions { include_loader: Box::new(MemoryIncludeLoader::from(PARTS.to_vec())) };
-        for (template, locale, layout, text) in TEMPLATES {
-            let html = compile(&file_name(*template, *locale, "mjml"), layout, &parser)?;
+        let layouts = layouts()?;
+        for (template, locale, text) in TEXTS {
+            let html = compile(&layouts, &file_name(*template, *locale, "mjml"), *locale)?;
             templates.add_template_owned(file_name(*template, *locale, "html"), html)?;
             templates.add_template_owned(file_name(*template, *locale, "txt"), *text)?;
         }
@@ -108,13 +105,17 @@ impl Renderer {
 
 macro_rules! templates {
     ($(($template:ident, $locale:ident, $file:literal)),+ $(,)?) => {
-        /// Template, language, layout and text.
-        const TEMPLATES: &[(MailTemplate, Locale, &str, &str)] = &[$((
-            MailTemplate::$template,
-            Locale::$locale,
-            include_str!(concat!("../../templates/", $file, ".mjml")),
-            include_str!(concat!("../../templates/", $file, ".txt")),
-        )),+];
+        /// Template, language and text.
+        const TEXTS: &[(MailTemplate, Locale, &str)] = &[$(
+            (MailTemplate::$template, Locale::$locale, include_str!(concat!("../../templates/", $file, ".txt"))),
+        )+];
+        /// File name and content of every layout.
+        const LAYOUTS: &[(&str, &str)] = &[
+            ("layout.mjml", include_str!("../../templates/layout.mjml")),
+            ("footer.en.mjml", include_str!("../../templates/footer.en.mjml")),
+            ("footer.de.mjml", include_str!("../../templates/footer.de.mjml")),
+            $((concat!($file, ".mjml"), include_str!(concat!("../../templates/", $file, ".mjml")))),+
+        ];
     };
 }
 
@@ -125,21 +126,29 @@ templates! {
     (AlreadyRegistered, De, "already_registered.de"),
 }
 
-/// What the layouts have in common.
-const PARTS: [(&str, &str); 4] = [
-    ("head.mjml", include_str!("../../templates/head.mjml")),
-    ("brand.mjml", include_str!("../../templates/brand.mjml")),
-    ("footer.en.mjml", include_str!("../../templates/footer.en.mjml")),
-    ("footer.de.mjml", include_str!("../../templates/footer.de.mjml")),
-];
-
 fn file_name(template: MailTemplate, locale: Locale, extension: &str) -> String {
     format!("{}.{}.{extension}", template.name(), locale.tag())
 }
 
-fn compile(name: &str, layout: &str, parser: &ParserOptions) -> Result<String, RenderError> {
+/// The layouts, which share parts. Square brackets put them together, so that the placeholders in braces are left for later.
+fn layouts() -> Result<Environment<'static>, RenderError> {
+    let mut layouts = Environment::new();
+    let syntax = SyntaxConfig::builder()
+        .block_delimiters("[%", "%]")
+        .variable_delimiters("[[", "]]")
+        .comment_delimiters("[#", "#]")
+        .build()?;
+    layouts.set_syntax(syntax);
+    for (name, layout) in LAYOUTS {
+        layouts.add_template(name, layout)?;
+    }
+    Ok(layouts)
+}
+
+fn compile(layouts: &Environment, name: &str, locale: Locale) -> Result<String, RenderError> {
     let failed = |why: String| RenderError::Layout { template: name.to_owned(), why };
-    let parsed = mrml::parse_with_options(layout, parser).map_err(|error| failed(error.to_string()))?;
+    let layout = layouts.get_template(name)?.render(context! { locale => locale.tag() })?;
+    let parsed = mrml::parse(layout).map_err(|error| failed(error.to_string()))?;
     if let Some(warning) = parsed.warnings.first() {
         return Err(failed(warning.to_string()));
     }
@@ -194,7 +203,7 @@ mod tests {
     fn every_template_speaks_every_language() {
         for template in MailTemplate::ALL {
             for locale in Locale::ALL {
-                let known = TEMPLATES.iter().filter(|(t, l, ..)| t == template && l == locale);
+                let known = TEXTS.iter().filter(|(t, l, _)| t == template && l == locale);
                 assert_eq!(known.count(), 1, "{} {}", template.name(), locale.tag());
             }
         }

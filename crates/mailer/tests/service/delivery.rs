@@ -2,12 +2,12 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use crate::support::{Keys, Order, database, mailbox, postman, stopped_clock};
+use crate::support::{DEADLINE, Keys, Order, database, mailbox, postman, stopped_clock};
 use auth_events::commands::{Locale, MailParameters};
 use chrono::TimeDelta;
 use clock::{Clock, ManualClock};
 use dev_stack::mailbox::{Mailbox, SmtpFault};
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use mailer::{
     app::{
         deliver::{Delivery, Postman},
@@ -198,6 +198,28 @@ async fn a_message_of_a_dead_worker_is_taken_over_with_the_same_message_id() {
     assert_eq!(mails.len(), 2);
     assert_eq!(mails[0].message_id, mails[1].message_id);
     assert_eq!(it.message(&order).await.attempts, 2);
+}
+
+#[tokio::test]
+async fn a_mail_that_was_accepted_while_postgres_went_away_is_not_sent_again() {
+    let it = Surroundings::new().await;
+    let order = Order::verify_email("ada@example.test");
+    it.execute(
+        "CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS \
+           $$ BEGIN RAISE 'terminating connection, says the test'; END $$; \
+         CREATE TRIGGER away BEFORE UPDATE ON messages FOR EACH ROW \
+           WHEN (NEW.state = 'sent') EXECUTE FUNCTION away()",
+    )
+    .await;
+    let repaired = async {
+        it.mailbox.wait_for("ada@example.test", DEADLINE).await.unwrap();
+        it.execute("DROP TRIGGER away ON messages").await;
+    };
+    let (outcome, ()) = join(it.deliver(&order), repaired).await;
+    assert_eq!(outcome, Delivery::Over);
+    assert_eq!(it.deliver(&order).await, Delivery::Over);
+    assert_eq!(it.transitions(&order).await, ["queued 0", "sending 1", "sent 1 250"]);
+    assert_eq!(it.mailbox.messages_to("ada@example.test").len(), 1);
 }
 
 #[tokio::test]

@@ -88,14 +88,14 @@ fn duration(delta: TimeDelta) -> Duration {
 mod tests {
     use super::*;
 
-    fn device(name: &str, ip: &str, user_agent: &str) -> Option<proto::Device> {
-        Some(proto::Device { name: name.to_owned(), ip: ip.to_owned(), user_agent: user_agent.to_owned() })
+    fn parse(name: &str, ip: &str, user_agent: &str) -> Result<Device, InvalidRequest> {
+        let [name, ip, user_agent] = [name, ip, user_agent].map(str::to_owned);
+        parse_device(Some(proto::Device { name, ip, user_agent }))
     }
 
     #[test]
     fn a_long_user_agent_is_cut_between_characters_and_loses_what_is_not_text() {
-        let agent =
-            parse_device(device("", "", &format!("a\0\n{}", "é".repeat(300)))).unwrap().user_agent.unwrap();
+        let agent = parse("", "", &format!("a\0\n{}", "é".repeat(300))).unwrap().user_agent.unwrap();
         assert_eq!((agent.len(), agent.starts_with("aé")), (511, true));
     }
 
@@ -105,9 +105,9 @@ mod tests {
         for (name, ip, field) in
             [(long.as_str(), "", "device.name"), ("a\0b", "", "device.name"), ("", "1.2.3", "device.ip")]
         {
-            assert_eq!(parse_device(device(name, ip, "")).unwrap_err().field, field);
+            assert_eq!(parse(name, ip, "").unwrap_err().field, field);
         }
         assert_eq!(parse_device(None).unwrap(), Device::default());
-        assert_eq!(parse_device(device("", "", "")).unwrap(), Device::default());
+        assert_eq!(parse("", "", "").unwrap(), Device::default());
     }
 }

@@ -67,11 +67,11 @@ pub async fn login(
     client: RequestClient,
     ValidJson(body): ValidJson<LoginRequest>,
 ) -> Result<impl Responder, ApiError> {
-    let tokens = log_in(&state, parse(body)?, &client.0).await?;
+    let tokens = log_in(&state, parse(&body)?, &client.0).await?;
     Ok(HttpResponse::Ok().json(LoginResponse { requires2fa: false, tokens: SessionTokens::from(&tokens) }))
 }
 
-fn parse(body: LoginRequest) -> Result<Login, EdgeError> {
+fn parse(body: &LoginRequest) -> Result<Login, EdgeError> {
     let email = EmailAddress::parse(&body.email)
         .map_err(|_| EdgeError::invalid("email", "email_invalid", "This is not an e-mail address."))?;
     let password = PlainPassword::presented(&body.password)

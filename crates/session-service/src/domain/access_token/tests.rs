@@ -145,7 +145,7 @@ fn texts_around_a_good_token_are_refused() {
         "A".repeat(8 * 1024),
         format!("v4.public.{}", "A".repeat(1024 * 1024)),
     ] {
-        assert_eq!(world.verify(&text), Err(TokenRejection::Malformed), "{:.80}", text);
+        assert_eq!(world.verify(&text), Err(TokenRejection::Malformed), "{text:.80}");
     }
 }
 
