@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     path::Path,
     time::{Duration, Instant},
 };
@@ -19,21 +19,19 @@ const TRIES: u16 = 100;
 /// A stack that was killed a moment ago may still be letting go of its ports.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Stacks tell each other here which ports are theirs: a daemon listens seconds after it was started, and the port looks free until then.
-const CLAIMS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-
 /// A port of 127.0.0.1 that is held for a daemon until it starts.
 #[derive(Debug)]
 pub(crate) struct Port {
     number: u16,
     held: Mutex<Option<TcpListener>>,
-    /// The same port of another loopback address, as long as this value lives.
-    _claim: TcpListener,
+    /// The UDP port of the same number tells other stacks that this one is ours: a daemon listens seconds after it was started, and the
+    /// port looks free until then.
+    _claim: UdpSocket,
 }
 
 impl Port {
     fn hold(number: u16) -> std::io::Result<Self> {
-        let claim = TcpListener::bind((CLAIMS, number))?;
+        let claim = UdpSocket::bind((Ipv4Addr::LOCALHOST, number))?;
         let held = TcpListener::bind((Ipv4Addr::LOCALHOST, number))?;
         Ok(Self { number, held: Mutex::new(Some(held)), _claim: claim })
     }

@@ -36,7 +36,7 @@ async fn a_pipelined_mail_arrives_and_is_shown() {
     assert!(answers.ends_with("250 2.0.0 Caught\r\n221 2.0.0 Bye\r\n"), "{answers}");
     let mail = mail.unwrap();
     assert_eq!(mail.subject, "hello");
-    assert_eq!(mail.text.replace("\r\n", "\n"), ".a dot\nhttps://app.example/x\n");
+    assert_eq!(mail.text, ".a dot\nhttps://app.example/x\n");
     assert_eq!(mail.links, ["https://app.example/x"]);
 
     let web = mailbox.http_addr();

@@ -19,6 +19,12 @@ pub fn current_traceparent() -> Option<String> {
     span.is_valid().then(|| format!("00-{}-{}-{:02x}", span.trace_id(), span.span_id(), span.trace_flags()))
 }
 
+/// Names an exported span after what turned out to be its subject, a route for example. Recording the field `otel.name` has no effect any more once
+/// the span's context was asked for.
+pub fn rename(span: &Span, name: String) {
+    span.context().span().update_name(name);
+}
+
 /// Makes `span` a child of the remote span that `traceparent` names. Does nothing when it names none. Call it before the span is entered.
 pub fn continue_trace(span: &Span, traceparent: Option<&str>) {
     if let Some(traceparent) = traceparent {

@@ -152,9 +152,8 @@ async fn callers_without_the_right_are_refused_and_audited(stack: &Stack) {
         grpc::sessions(stack, As::InternalService).revoke_session(request.clone()).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
     assert!(grpc::sessions(stack, As::Nobody).revoke_session(request).await.is_err());
-    let refused =
-        grpc::audit(stack, As::InternalService).search(auth_proto::audit::v1::SearchRequest::default());
-    assert_eq!(refused.await.unwrap_err().code(), Code::PermissionDenied);
+    let refused = grpc::audit(stack, As::InternalService).search(SearchRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
     test_support::eventually("the refusal is in the audit log", Duration::from_secs(10), || async {
         let request = SearchRequest { r#type: "system.access_denied".to_owned(), ..SearchRequest::default() };
         let found = grpc::audit(stack, As::Operator).search(request).await.unwrap().into_inner();

@@ -92,7 +92,6 @@ fn span_of(request: &ServiceRequest, id: &str) -> Span {
     let method = request.method().as_str();
     let span = tracing::info_span!(
         "http.request",
-        otel.name = Empty,
         otel.kind = "server",
         otel.status_code = Empty,
         http.request.method = method,
@@ -118,7 +117,7 @@ fn record(metrics: &Metrics, span: &Span, response: &ServiceResponse<BoxBody>, e
         .http_requests
         .with_label_values(&[method, &route, status.as_str()])
         .observe(elapsed.as_secs_f64());
-    span.record("otel.name", format!("{method} {route}"));
+    telemetry::propagation::rename(span, format!("{method} {route}"));
     span.record("http.route", &route);
     span.record("http.response.status_code", status.as_u16());
     if status.is_server_error() {

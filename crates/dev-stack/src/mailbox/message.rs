@@ -42,13 +42,13 @@ fn stored(
     }
 }
 
-/// Only a part that was sent as text: the parser would otherwise convert the other one.
+/// Only a part that was sent as text: the parser would otherwise convert the other one. Lines end as in memory, not as on the wire.
 fn text_part(message: &Message<'_>) -> String {
     let parts = message.text_bodies().filter_map(|part| match &part.body {
         PartType::Text(text) => Some(text.as_ref()),
         _ => None,
     });
-    parts.collect::<Vec<_>>().join("\n")
+    parts.collect::<Vec<_>>().join("\n").replace("\r\n", "\n")
 }
 
 fn html_part(message: &Message<'_>) -> String {

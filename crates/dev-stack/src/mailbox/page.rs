@@ -77,6 +77,15 @@ pub(super) fn detail(mail: &StoredMail) -> String {
     page(subject(mail), &content)
 }
 
+/// A mail's HTML whose links leave the frame that shows it.
+pub(super) fn opening_links_outside(html: &str) -> String {
+    const BASE: &str = "<base target=\"_blank\">";
+    let head = html.find("<head").and_then(|head| Some(head + html.get(head..)?.find('>')? + 1));
+    // Before the document type, a browser would lay it out as in the nineties.
+    let (before, after) = head.and_then(|head| html.split_at_checked(head)).unwrap_or(("", html));
+    format!("{before}{BASE}{after}")
+}
+
 fn page(title: &str, content: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{} · Mail catcher</title>\
@@ -132,6 +141,13 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+
+    #[test]
+    fn links_of_a_document_and_of_a_fragment_open_outside() {
+        let document = opening_links_outside("<!doctype html><html><head lang=de><title>x");
+        assert_eq!(document, "<!doctype html><html><head lang=de><base target=\"_blank\"><title>x");
+        assert_eq!(opening_links_outside("<p>x"), "<base target=\"_blank\"><p>x");
+    }
 
     #[test]
     fn nothing_of_a_mail_becomes_markup() {

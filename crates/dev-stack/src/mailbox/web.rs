@@ -56,9 +56,7 @@ async fn detail(State(inbox): Mails, Path(id): Path<Uuid>) -> Response {
 
 async fn html(State(inbox): Mails, Path(id): Path<Uuid>) -> Response {
     match inbox.by_id(id) {
-        Some((mail, _)) => {
-            ([MAIL_POLICY], Html(format!("<base target=\"_blank\">{}", mail.html))).into_response()
-        }
+        Some((mail, _)) => ([MAIL_POLICY], Html(page::opening_links_outside(&mail.html))).into_response(),
         None => gone(),
     }
 }
