@@ -48,7 +48,7 @@ pub enum AdminCommand {
         #[arg(long)]
         password_file: PathBuf,
     },
-    /// Adds verified users user<i>@example.com with the password CorrectHorseBattery<i>; development only.
+    /// Adds verified users user1@example.com, user2@… with the passwords CorrectHorseBattery1, …; development only.
     Seed {
         /// How many.
         #[arg(long)]

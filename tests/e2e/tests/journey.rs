@@ -24,7 +24,7 @@ async fn the_platform_keeps_its_promises() {
     a_users_whole_journey(&stack).await;
     an_owner_hears_of_a_second_registration(&stack).await;
     callers_without_the_right_are_refused_and_audited(&stack).await;
-    nothing_secret_is_in_any_log(&stack).await;
+    nothing_secret_is_in_any_log(&stack);
     no_message_was_dropped(&stack).await;
 }
 
@@ -165,7 +165,7 @@ async fn callers_without_the_right_are_refused_and_audited(stack: &Stack) {
     .await;
 }
 
-async fn nothing_secret_is_in_any_log(stack: &Stack) {
+fn nothing_secret_is_in_any_log(stack: &Stack) {
     for service in ["auth-api", "session-service", "mailer", "audit-service"] {
         let log = stack.log(service);
         assert!(log.lines().count() > 0, "{service} logs");
@@ -186,8 +186,8 @@ async fn no_message_was_dropped(stack: &Stack) {
     let url = stack.variable("AMQP_MGMT_URL");
     let queues: Value = stack.get(&format!("{url}/api/queues")).await.json().await.unwrap();
     for queue in queues.as_array().unwrap() {
-        let (name, messages) = (text(queue, "name"), queue["messages"].as_u64().unwrap_or(0));
-        assert!(!name.ends_with(".dead") || messages == 0, "{name} has {messages} messages");
+        let is_dead_letters = text(queue, "name").split('.').next_back() == Some("dead");
+        assert!(!is_dead_letters || queue["messages"] == 0, "{queue}");
     }
 }
 
