@@ -31,9 +31,14 @@ impl Metrics {
             |name, help, label| add(registry, IntCounterVec::new(Opts::new(name, help), &[label])?);
         let buckets = vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0];
         let options = HistogramOpts::new("http_request_duration_seconds", "Time to answer a request.");
+        let login_failure = counters("login_failure_total", "Logins that were refused.", "reason")?;
+        // A rate needs a series that is there before the first refusal.
+        for reason in ["unknown_account", "wrong_password", "email_unverified", "account_closed"] {
+            login_failure.with_label_values(&[reason]);
+        }
         Ok(Self {
             login_success: counter("login_success_total", "Logins that gave tokens.")?,
-            login_failure: counters("login_failure_total", "Logins that were refused.", "reason")?,
+            login_failure,
             refresh_success: counter("refresh_success_total", "Refreshes that gave tokens.")?,
             email_enqueued: counters("email_enqueued_total", "Mails handed to the outbox.", "template")?,
             captcha_challenges: counters("captcha_challenges_total", "Captcha answers checked.", "outcome")?,

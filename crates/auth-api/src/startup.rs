@@ -19,12 +19,13 @@ use url::Url;
 use utoipa_actix_web::AppExt;
 
 use crate::{
+    app::forget_unverified::forget_unverified_regularly,
     clients::{
         captcha::{Captcha, Turnstile},
         sessions::Sessions,
     },
     config::{CaptchaConfig, Config},
-    http::{self, EdgeSettings, KeyDirectory, MetricsAccess, v1::config::FrontendConfig},
+    http::{self, EdgeSettings, KeyDirectory, MetricsAccess, OpenApiJson, v1::config::FrontendConfig},
     metrics::Metrics,
     password::{HashPool, Kernel, PasswordVault},
     service::MIGRATIONS,
@@ -49,6 +50,7 @@ struct Parts {
     transport: Transport,
     edge: EdgeSettings,
     frontend: FrontendConfig,
+    openapi: OpenApiJson,
     metrics_access: MetricsAccess,
     keys: KeyDirectory,
     readiness: Readiness,
@@ -68,14 +70,17 @@ struct StateWithoutSessions {
 impl Application {
     /// Binds the listener and makes everything that the workers share. Connects to nothing: dependencies may be away.
     pub fn build(
-        config: Config,
+        mut config: Config,
         common: &CommonConfig,
         lifecycle: &Lifecycle,
         registry: Registry,
     ) -> anyhow::Result<Self> {
+        // Only `migrate up` needs it; a process that serves keeps no password.
+        config.admin = None;
         let listener = TcpListener::bind(config.http_listen)
             .with_context(|| format!("cannot listen on {}", config.http_listen))?;
         let database = Database::new(&common.database_settings("auth-api"))?;
+        database.register_metrics(&registry)?;
         let readiness = lifecycle.readiness();
         require_database(&readiness, &database, || MIGRATIONS);
         let bus = EventBus::new(&common.amqp_url, "auth-api", &registry)?;
@@ -108,6 +113,7 @@ impl Application {
             transport: common.transport.clone(),
             edge,
             frontend: FrontendConfig::new(site_key),
+            openapi: OpenApiJson::collect()?,
             metrics_access: MetricsAccess { networks: config.metrics_allow.clone(), registry },
             keys: KeyDirectory::default(),
             readiness,
@@ -133,6 +139,9 @@ impl Application {
         let Self { listener, parts, relay } = self;
         let stopping = lifecycle.stopping();
         lifecycle.spawn("outbox relay", relay.run(stopping.clone(), RELAY_DRAIN));
+        let (database, clock) = (parts.state.database.clone(), Arc::new(SystemClock));
+        let forgetting = forget_unverified_regularly(database, clock, stopping.clone());
+        lifecycle.spawn("forget unverified registrations", forgetting);
         // Fails early, and once, instead of in every worker.
         parts.state_of_worker()?;
         let server = HttpServer::new(move || {
@@ -186,6 +195,7 @@ impl Parts {
         let docs = utoipa_swagger_ui::Config::from("/openapi.json");
         services
             .app_data(web::Data::new(self.frontend))
+            .app_data(web::Data::new(self.openapi))
             .app_data(web::Data::new(self.metrics_access))
             .app_data(web::Data::new(self.keys))
             .app_data(web::Data::new(self.readiness))

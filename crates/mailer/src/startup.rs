@@ -62,6 +62,7 @@ impl Application {
         )
         .await?;
         let database = Database::new(&common.database_settings(NAME))?;
+        database.register_metrics(registry)?;
         let bus = EventBus::new(&common.amqp_url, NAME, registry)?;
         let metrics = Metrics::register(registry)?;
         let smtp = Smtp::new(config.smtp);

@@ -14,7 +14,7 @@ const MIN_TOKEN_TTL: Duration = Duration::from_mins(1);
 const MAX_TOKEN_TTL: Duration = Duration::from_mins(15);
 
 /// Flags and variables as they come.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Clone, clap::Args)]
 pub struct Settings {
     /// Where gRPC is served.
     #[arg(long, env = "GRPC_LISTEN", default_value = "0.0.0.0:50051")]

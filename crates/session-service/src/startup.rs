@@ -49,10 +49,14 @@ impl Application {
         registry: &Registry,
     ) -> anyhow::Result<Self> {
         let database = Database::new(&common.database_settings(SERVICE_NAME))?;
+        database.register_metrics(registry)?;
         let events = EventBus::new(&common.amqp_url, SERVICE_NAME, registry)?;
         let wake = Wake::default();
+        // The relay has a pool of its own: calls and relay must not wait for each other.
+        let relay_pool =
+            pg::DatabaseSettings { max_connections: 2, ..common.database_settings("session-service outbox") };
         let relay = Relay::new(
-            database.clone(),
+            Database::new(&relay_pool)?,
             events.publisher(),
             RelaySettings::default(),
             wake.clone(),
@@ -104,7 +108,10 @@ impl Application {
 
         let policy = MethodPolicy::new(rpc::POLICY)
             .on_denied(move |caller: &Caller, method: &str| denied_calls.note(caller.name(), method));
-        server.serve(Routes::new(rpc::server(app)), policy, lifecycle).await
+        let served = server.serve(Routes::new(rpc::server(Arc::clone(&app))), policy, lifecycle).await;
+        // The calls that were running when the process was told to stop have left their notes by now.
+        app.last_seen.store(&app.database).await;
+        served
     }
 }
 

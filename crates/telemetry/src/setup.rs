@@ -91,11 +91,11 @@ where
     let filter =
         EnvFilter::builder().parse(&settings.log_filter).context("the log filter cannot be understood")?;
     // Spans are kept for the log whatever the filter says, so that a warning still carries the request it belongs to. The exporter's own
-    // complaints are left out: `RedactingExporter` reports them, once a minute.
+    // complaints are left out: `RedactingExporter` reports them, once a minute. So are messages that the broker returned, which lapin would log whole.
     let log_filter = filter
         .or(filter_fn(|metadata: &Metadata<'_>| metadata.is_span() && *metadata.level() <= Level::INFO)
             .with_max_level_hint(LevelFilter::INFO))
-        .and(filter_fn(|metadata: &Metadata<'_>| !metadata.target().starts_with("opentelemetry")));
+        .and(filter_fn(|metadata: &Metadata<'_>| !is_never_logged(metadata.target())));
     // Errors become events of their spans; other log lines stay out of the trace.
     let trace_filter = filter_fn(|metadata: &Metadata<'_>| {
         let least = if metadata.is_span() { Level::INFO } else { Level::ERROR };
@@ -152,6 +152,10 @@ fn otlp_exporter(endpoint: &Url) -> anyhow::Result<SpanExporter> {
         exporter = exporter.with_tls_config(ClientTlsConfig::new().with_native_roots());
     }
     exporter.build().context("the collector's address cannot be used")
+}
+
+fn is_never_logged(target: &str) -> bool {
+    target.starts_with("opentelemetry") || target == "lapin::returned_messages"
 }
 
 #[cfg(test)]

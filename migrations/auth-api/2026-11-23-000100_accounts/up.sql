@@ -20,6 +20,9 @@ CREATE TABLE users (
     CONSTRAINT users_handle_only_when_unverified CHECK (registration_handle_hash IS NULL OR status = 'unverified')
 );
 
+-- Finds the registrations to forget.
+CREATE INDEX users_unverified ON users (updated_at) WHERE status = 'unverified';
+
 CREATE TABLE one_time_tokens (
     id           uuid        PRIMARY KEY,
     user_id      uuid        NOT NULL REFERENCES users (id) ON DELETE CASCADE,

@@ -22,7 +22,7 @@ pub enum Bootstrapped {
     AlreadyThere,
 }
 
-/// Creates the verified administrator `email`, unless the address has an account.
+/// Creates the verified administrator `email`, unless the address has an account. An unverified one, which anybody can register, makes way.
 pub async fn bootstrap_admin(
     database: &Database,
     vault: &PasswordVault,
@@ -30,7 +30,8 @@ pub async fn bootstrap_admin(
     email: &EmailAddress,
     password: &PlainPassword,
 ) -> anyhow::Result<Bootstrapped> {
-    if users::find_by_email(&mut *database.connection().await?, email).await?.is_some() {
+    let present = users::find_by_email(&mut *database.connection().await?, email).await?;
+    if present.is_some_and(|user| user.status != UserStatus::Unverified) {
         return Ok(Bootstrapped::AlreadyThere);
     }
     let id = auth_ids::generate(clock, &mut clock::secure_rng());
@@ -53,6 +54,7 @@ pub async fn bootstrap_admin(
     let mut conn = database.connection().await?;
     let created = conn
         .transaction(async |conn| {
+            users::delete_unverified(conn, email).await?;
             let created = users::insert_if_absent(conn, new_user).await?;
             if created {
                 outbox::append_fact(conn, event).await?;

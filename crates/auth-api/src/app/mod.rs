@@ -2,6 +2,7 @@
 
 pub mod bootstrap_admin;
 pub mod dependency;
+pub mod forget_unverified;
 pub mod login;
 pub mod logout;
 pub mod me;

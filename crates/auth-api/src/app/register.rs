@@ -48,7 +48,7 @@ pub struct Registration {
     pub locale: Locale,
 }
 
-/// Takes a registration: one captcha, one hash, one transaction and one mail, whatever is known of the address. The handle proves later that the same
+/// Takes a registration: one captcha, one hash and one transaction, whatever is known of the address. The handle proves later that the same
 /// browser opened the link; for an address that has an account it proves nothing.
 pub async fn register(
     state: &AppState,
@@ -81,6 +81,7 @@ async fn check_captcha(
         let fact = Fact::by_anonymous(AuthCaptcha { action: "register".to_owned() }).denied(codes);
         let mut conn = state.database.connection().await?;
         outbox::append_fact(&mut conn, state.fact(None, fact.from_client(client.clone()))).await?;
+        state.outbox.wake();
     }
     Ok(outcome?)
 }

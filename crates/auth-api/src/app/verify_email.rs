@@ -138,7 +138,7 @@ pub async fn verify_email(
         one_time_tokens::consume(conn, &token, Purpose::VerifyEmail, now)
             .await?
             .ok_or(VerifyEmailError::TokenInvalid)?;
-        users::activate(conn, user.id, new_password.as_deref(), now).await?;
+        users::activate(conn, user.id, new_password.as_deref(), same_browser, now).await?;
         let fact = Fact::by_user(user.id, UserEmailVerified { same_browser }).from_client(client.clone());
         Ok(outbox::append_fact(conn, state.fact(Some(user.id), fact)).await?)
     })

@@ -24,7 +24,7 @@ pub enum SessionsError {
     /// It cannot be reached, is at capacity or too slow.
     #[error("session-service is not available")]
     Unavailable(#[source] Status),
-    /// It refused the credential or the state does not permit it; the reason is one that the method's contract names.
+    /// It refused the credential, or knows no such session; the reason is one that the method's contract names.
     #[error("session-service refused: {reason}")]
     Refused {
         /// `google.rpc.ErrorInfo.reason`.
@@ -33,6 +33,14 @@ pub enum SessionsError {
     /// Its answer breaks the contract.
     #[error("session-service answered something unexpected")]
     Unexpected(#[source] anyhow::Error),
+}
+
+impl SessionsError {
+    /// No key signs yet.
+    #[must_use]
+    pub fn no_keys() -> Self {
+        Self::Unavailable(Status::unavailable("no public key is published"))
+    }
 }
 
 /// What a client gets for a session.
@@ -78,17 +86,6 @@ pub struct Claims {
     pub aal: u32,
     /// When the user authenticated.
     pub authenticated_at: DateTime<Utc>,
-}
-
-/// A session that was ended, or had ended before.
-#[derive(Debug, Clone, Copy)]
-pub struct Revocation {
-    /// The session.
-    pub session_id: SessionId,
-    /// Whose it was.
-    pub user_id: UserId,
-    /// Whether it was live until now.
-    pub was_live: bool,
 }
 
 /// What names a session to revoke.
@@ -145,13 +142,13 @@ impl Sessions {
         if answer.active { claims(answer).map(Some) } else { Ok(None) }
     }
 
-    /// Ends a session for the reason with the code `reason`; `None` when the credential names no session.
+    /// Ends a session for the reason with the code `reason`; nothing happens when the credential names none.
     pub async fn revoke(
         &self,
         credential: &SessionCredential,
         reason: &str,
         client: &Client,
-    ) -> Result<Option<Revocation>, SessionsError> {
+    ) -> Result<(), SessionsError> {
         use secrecy::ExposeSecret;
         let target = match credential {
             SessionCredential::Refresh(token) => Target::RefreshToken(token.expose_secret().to_owned()),
@@ -166,15 +163,7 @@ impl Sessions {
             device: Some(device(client, None)),
         };
         match self.client.clone().revoke_session(request).await.map_err(SessionsError::from) {
-            Ok(answer) => {
-                let answer = answer.into_inner();
-                Ok(Some(Revocation {
-                    session_id: id(&answer.session_id)?,
-                    user_id: id(&answer.user_id)?,
-                    was_live: answer.revoked,
-                }))
-            }
-            Err(SessionsError::Refused { .. }) => Ok(None),
+            Ok(_) | Err(SessionsError::Refused { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -235,10 +224,7 @@ impl From<Status> for SessionsError {
             (Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::ResourceExhausted, _) => {
                 Self::Unavailable(status)
             }
-            (
-                Code::Unauthenticated | Code::FailedPrecondition | Code::NotFound | Code::InvalidArgument,
-                Some(reason),
-            ) => Self::Refused { reason },
+            (Code::Unauthenticated | Code::NotFound, Some(reason)) => Self::Refused { reason },
             _ => Self::Unexpected(status.into()),
         }
     }

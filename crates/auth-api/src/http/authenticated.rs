@@ -11,6 +11,9 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{ApiError, edge_error::EdgeError};
 use crate::{app::dependency::DependencyError, clients::sessions::Claims, state::AppState};
 
+/// More than any token that session-service makes.
+const MAX_TOKEN_BYTES: usize = 4096;
+
 /// Whoever the access token of the request speaks for. It is read from the `Authorization` header and from nowhere else.
 pub struct Authenticated(pub Claims);
 
@@ -22,7 +25,7 @@ impl FromRequest for Authenticated {
         let token = bearer_token(request.headers());
         let state = request.app_data::<web::Data<AppState>>().cloned();
         Box::pin(async move {
-            let token = token.ok_or(EdgeError::MissingToken)?;
+            let token = token?;
             let state = state.ok_or(EdgeError::Unexplained)?;
             let validated =
                 state.sessions.validate(token.expose_secret()).await.map_err(DependencyError::from)?;
@@ -32,8 +35,11 @@ impl FromRequest for Authenticated {
 }
 
 /// The token of `Authorization: Bearer <token>` (RFC 6750, section 2.1).
-pub fn bearer_token(headers: &HeaderMap) -> Option<SecretString> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| SecretString::from(token))
+pub fn bearer_token(headers: &HeaderMap) -> Result<SecretString, EdgeError> {
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let (scheme, token) = value.and_then(|value| value.split_once(' ')).ok_or(EdgeError::MissingToken)?;
+    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
+        return Err(EdgeError::MissingToken);
+    }
+    if token.len() > MAX_TOKEN_BYTES { Err(EdgeError::InvalidToken) } else { Ok(SecretString::from(token)) }
 }

@@ -74,8 +74,7 @@ pub async fn edge(
 
 fn client_of(request: &ServiceRequest, trusted: &[IpNet]) -> Client {
     let headers = request.headers();
-    let forwarded: Vec<&str> =
-        headers.get_all(header::X_FORWARDED_FOR).filter_map(|value| value.to_str().ok()).collect();
+    let forwarded: Vec<&[u8]> = headers.get_all(header::X_FORWARDED_FOR).map(HeaderValue::as_bytes).collect();
     let peer = request.peer_addr().map(|address| address.ip());
     let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     Client {
@@ -126,10 +125,7 @@ fn record(metrics: &Metrics, span: &Span, response: &ServiceResponse<BoxBody>, e
     if !span.is_none() {
         let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let status = status.as_u16();
-        span.in_scope(|| {
-            tracing::info!(http.method = method, http.route = %route, http.status = status, duration_ms = milliseconds,
-                "{method} {route} answered {status}");
-        });
+        span.in_scope(|| tracing::info!(duration_ms = milliseconds, "{method} {route} answered {status}"));
     }
 }
 

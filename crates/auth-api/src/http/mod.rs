@@ -16,7 +16,7 @@ pub mod v1;
 use actix_web::web;
 pub use api_error::ApiError;
 pub use edge::{EdgeSettings, edge};
-pub use operations::{KeyDirectory, MetricsAccess};
+pub use operations::{KeyDirectory, MetricsAccess, OpenApiJson};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 /// The largest body of a request, in bytes.

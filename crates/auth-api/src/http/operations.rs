@@ -15,7 +15,7 @@ use service_runtime::{Readiness, ReadinessStatus};
 use utoipa::ToSchema;
 
 use super::{ApiError, edge_error::EdgeError, request_client::RequestClient};
-use crate::{app::dependency::DependencyError, clients::sessions::Sessions, state::AppState};
+use crate::{app::dependency::DependencyError, clients::sessions::{Sessions, SessionsError}, state::AppState};
 
 /// Whether the process is alive.
 #[derive(Serialize, ToSchema)]
@@ -77,15 +77,17 @@ pub struct MetricsAccess {
     pub registry: Registry,
 }
 
-/// Prometheus metrics, for the allowed networks; for all others there is no such path.
+/// Prometheus metrics, for scrapers in the allowed networks that come directly; for all others, and through any proxy, there is no such path.
 #[get("/metrics")]
 pub async fn metrics(
     access: web::Data<MetricsAccess>,
     client: RequestClient,
+    request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let is_allowed =
-        client.0.ip.is_some_and(|ip| access.networks.iter().any(|network| network.contains(&ip)));
-    if !is_allowed {
+    let is_allowed = client.0.ip.is_some_and(|ip| access.networks.iter().any(|network| network.contains(&ip)));
+    let signs_of_a_proxy = [header::FORWARDED, header::X_FORWARDED_FOR, header::VIA];
+    let is_forwarded = signs_of_a_proxy.iter().any(|name| request.headers().contains_key(name));
+    if !is_allowed || is_forwarded {
         return Err(EdgeError::NotFound.into());
     }
     let text = telemetry::metrics::encode(&access.registry).map_err(|_| EdgeError::Unexplained)?;
@@ -132,11 +134,12 @@ impl KeyDirectory {
             return Ok(keys.clone());
         }
         match sessions.public_keys().await {
-            Ok(keys) => {
+            Ok(keys) if !keys.is_empty() => {
                 let keys = KeySet { keys: keys.into_iter().map(Key::from).collect() };
                 *self.0.lock() = Some((Instant::now(), keys.clone()));
                 Ok(keys)
             }
+            Ok(_) => remembered.map(|(_, keys)| keys).ok_or(SessionsError::no_keys().into()),
             Err(error) => remembered.map(|(_, keys)| keys).ok_or(error.into()),
         }
     }
@@ -172,8 +175,19 @@ pub async fn paserk(
 
 /// The OpenAPI document.
 #[get("/openapi.json")]
-pub async fn openapi_json() -> impl Responder {
-    HttpResponse::Ok().json(super::openapi::document())
+pub async fn openapi_json(document: web::Data<OpenApiJson>) -> impl Responder {
+    HttpResponse::Ok().content_type("application/json").body(document.0.clone())
+}
+
+/// The OpenAPI document as it is served; made once.
+#[derive(Clone)]
+pub struct OpenApiJson(web::Bytes);
+
+impl OpenApiJson {
+    /// Collects the document.
+    pub fn collect() -> serde_json::Result<Self> {
+        Ok(Self(super::openapi::document().to_json()?.into()))
+    }
 }
 
 /// Swagger UI.

@@ -50,7 +50,7 @@ pub(super) enum Workspace {
 pub(super) struct KernelError(String);
 
 impl Kernel {
-    /// The kernel for `choice`: the fast one only after it gave the reference's answers to known and to random inputs.
+    /// The kernel for `choice`: the fast one only after it gave the reference's answers to random inputs at four costs.
     pub fn choose(choice: KernelChoice, rng: &mut (impl CryptoRng + ?Sized)) -> Self {
         match choice {
             KernelChoice::Auto if agrees_with_reference(rng) => Self::Simd,

@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::Mutex;
 use prometheus::{Histogram, HistogramOpts, IntGauge, Registry};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::kernel::{Kernel, Workspace};
 
@@ -28,7 +28,7 @@ pub struct HashPool {
 }
 
 struct Shared {
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     workspaces: Mutex<Vec<Workspace>>,
     kernel: Kernel,
     waiting: AtomicUsize,
@@ -48,7 +48,7 @@ impl HashPool {
         registry.register(Box::new(queue_depth.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
         let shared = Shared {
-            permits: Semaphore::new(permits.max(1)),
+            permits: Arc::new(Semaphore::new(permits.max(1))),
             workspaces: Mutex::new(Vec::new()),
             kernel,
             waiting: AtomicUsize::new(0),
@@ -72,19 +72,21 @@ impl HashPool {
             let outcome = work(&mut workspace);
             shared.seconds.observe(started.elapsed().as_secs_f64());
             shared.workspaces.lock().push(workspace);
+            // Held until here, not until the caller goes away: a client that hangs up must not make room for one more hash at once.
+            drop(permit);
             outcome
         })
         .await;
-        drop(permit);
         outcome.map_err(|_| Overloaded)
     }
 
-    async fn acquire(&self) -> Result<SemaphorePermit<'_>, Overloaded> {
-        if let Ok(permit) = self.shared.permits.try_acquire() {
+    async fn acquire(&self) -> Result<OwnedSemaphorePermit, Overloaded> {
+        let permits = Arc::clone(&self.shared.permits);
+        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
             return Ok(permit);
         }
         let _place = QueuePlace::take(&self.shared)?;
-        let waited = tokio::time::timeout(MAX_WAIT, self.shared.permits.acquire()).await;
+        let waited = tokio::time::timeout(MAX_WAIT, permits.acquire_owned()).await;
         waited.map_err(|_| Overloaded)?.map_err(|_| Overloaded)
     }
 }
@@ -134,5 +136,23 @@ mod tests {
         assert_eq!(pool.run(|_| 7).await, Ok(7));
         assert_eq!(pool.shared.seconds.get_sample_count(), 2);
         assert_eq!(pool.shared.queue_depth.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_goes_away_makes_no_room_before_its_hash_is_done() {
+        let pool = HashPool::new(Kernel::Reference, 1, &Registry::new()).unwrap();
+        let (release, held) = mpsc::channel::<()>();
+        let (started, begun) = tokio::sync::oneshot::channel();
+        let abandoned = pool.run(move |_| {
+            started.send(()).unwrap();
+            held.recv().unwrap_err()
+        });
+        tokio::select! {
+            _ = abandoned => panic!("the hash cannot be done yet"),
+            begun = begun => begun.unwrap(),
+        }
+        assert_eq!(pool.run(|_| ()).await, Err(Overloaded));
+        drop(release);
+        assert_eq!(pool.run(|_| 7).await, Ok(7));
     }
 }

@@ -175,11 +175,13 @@ pub async fn note_registration_notice(
     Ok(())
 }
 
-/// Opens an unverified account, with another password where `password` is one.
+/// Opens an unverified account, with another password where `password` is one, and without the name that it was registered with where that
+/// was perhaps somebody else's.
 pub async fn activate(
     conn: &mut AsyncPgConnection,
     id: UserId,
     password: Option<&[u8]>,
+    keep_display_name: bool,
     now: DateTime<Utc>,
 ) -> pg::Result<()> {
     let target = users::table.find(id.into_untyped_uuid());
@@ -190,10 +192,24 @@ pub async fn activate(
             users::verified_at.eq(now),
             users::updated_at.eq(now),
             password.map(|password| users::password.eq(password)),
+            (!keep_display_name).then_some(users::display_name.eq(None::<String>)),
         ))
         .execute(conn)
         .await?;
     Ok(())
+}
+
+/// Deletes the account of an address if it is unverified.
+pub async fn delete_unverified(conn: &mut AsyncPgConnection, email: &EmailAddress) -> pg::Result<()> {
+    let unverified = users::status.eq(UserStatus::Unverified.name());
+    diesel::delete(users::table.filter(unverified).filter(users::email.eq(email.as_str()))).execute(conn).await?;
+    Ok(())
+}
+
+/// Deletes accounts that are unverified and were last registered before `before`; says how many.
+pub async fn delete_unverified_since(conn: &mut AsyncPgConnection, before: DateTime<Utc>) -> pg::Result<usize> {
+    let unverified = users::status.eq(UserStatus::Unverified.name());
+    Ok(diesel::delete(users::table.filter(unverified).filter(users::updated_at.lt(before))).execute(conn).await?)
 }
 
 /// Inserts many verified accounts at once, skipping addresses that have one; for development data.

@@ -1,7 +1,8 @@
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use auth_api::config::CaptchaConfig;
+use auth_api::{app::forget_unverified::forget_unverified, config::CaptchaConfig};
 use auth_events::commands::{Lane, Locale, MailParameters, MailTemplate};
+use clock::{SharedClock, SystemClock};
 use dev_stack::turnstile::FakeTurnstile;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
@@ -117,6 +118,19 @@ async fn a_password_that_breaks_a_rule_is_explained_before_anything_is_hashed() 
         assert!(!problem.to_string().contains(&password));
     }
     assert!(api.metric("password_hash_seconds") < 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registration_that_nobody_verified_is_forgotten_after_a_day() {
+    let api = TestApi::start().await;
+    api.verified_account("verified@example.test").await;
+    api.register("old@example.test").await;
+    api.register("new@example.test").await;
+    api.execute("UPDATE auth.users SET updated_at = updated_at - interval '25 hours' WHERE email NOT LIKE 'new@%'").await;
+    let clock: SharedClock = Arc::new(SystemClock);
+    assert_eq!(forget_unverified(&api.database.database("test"), &clock).await.unwrap(), 1);
+    let left = api.sql("SELECT string_agg(email, ' ' ORDER BY email) FROM auth.users").await;
+    assert_eq!(left, "new@example.test verified@example.test");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -64,12 +64,9 @@ async fn a_token_is_read_from_the_authorization_header_only() {
         assert_eq!(answer.headers()["www-authenticate"], "Bearer");
         problem(answer, 401, "missing_token").await;
     }
-    let refresh = tokens["refreshToken"].as_str().unwrap();
-    for wrong in ["nonsense", refresh, "v4.public.AAAA"] {
+    for wrong in ["nonsense", "v4.public.AAAA", &"x".repeat(5_000), &"x".repeat(70_000)] {
         let answer = api.get("/v1/auth/me").bearer_auth(wrong).send().await.unwrap();
-        if wrong != refresh {
-            problem(answer, 401, "invalid_token").await;
-        }
+        problem(answer, 401, "invalid_token").await;
     }
 }
 
@@ -104,7 +101,7 @@ async fn logout_ends_the_session_and_is_idempotent() {
         api.post("/v1/auth/logout", &json!({"refreshToken": "far_nonsense"})).await.status(),
         StatusCode::OK
     );
-    assert_eq!(api.facts("auth.logout").await.len(), 1);
+    assert_eq!(api.sessions.live(), 0);
 
     let tokens = body(api.login(EMAIL, PASSWORD).await).await;
     let access = tokens["accessToken"].as_str().unwrap();

@@ -278,7 +278,9 @@ pub mod session_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Errors carry google.rpc.ErrorInfo with domain "feature-auth" and one of the reasons that each method names.
+    /// Errors carry google.rpc.ErrorInfo with domain "feature-auth" and one of the reasons that each method names. Every method may also answer
+    /// INVALID_ARGUMENT with reason invalid_request, PERMISSION_DENIED with reason caller_not_allowed, and UNAVAILABLE with reason
+    /// database_unavailable or signing_key_unavailable.
     #[derive(Debug, Clone)]
     pub struct SessionServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -444,7 +446,8 @@ pub mod session_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Ends a session. Idempotent: ending an ended session succeeds and says so.
+        /// Ends a session. Idempotent: ending an ended session succeeds and says so. NOT_FOUND with reason session_not_found;
+        /// UNAUTHENTICATED with reason refresh_token_invalid or access_token_invalid.
         pub async fn revoke_session(
             &mut self,
             request: impl tonic::IntoRequest<super::RevokeSessionRequest>,
@@ -571,7 +574,8 @@ pub mod session_service_server {
             &self,
             request: tonic::Request<super::RefreshRequest>,
         ) -> std::result::Result<tonic::Response<super::RefreshResponse>, tonic::Status>;
-        /// Ends a session. Idempotent: ending an ended session succeeds and says so.
+        /// Ends a session. Idempotent: ending an ended session succeeds and says so. NOT_FOUND with reason session_not_found;
+        /// UNAUTHENTICATED with reason refresh_token_invalid or access_token_invalid.
         async fn revoke_session(
             &self,
             request: tonic::Request<super::RevokeSessionRequest>,
@@ -596,7 +600,9 @@ pub mod session_service_server {
             tonic::Status,
         >;
     }
-    /// Errors carry google.rpc.ErrorInfo with domain "feature-auth" and one of the reasons that each method names.
+    /// Errors carry google.rpc.ErrorInfo with domain "feature-auth" and one of the reasons that each method names. Every method may also answer
+    /// INVALID_ARGUMENT with reason invalid_request, PERMISSION_DENIED with reason caller_not_allowed, and UNAVAILABLE with reason
+    /// database_unavailable or signing_key_unavailable.
     #[derive(Debug)]
     pub struct SessionServiceServer<T> {
         inner: Arc<T>,

@@ -3,8 +3,8 @@
 use auth_events::{
     Client, Envelope, Fact, FactDetail, Severity,
     facts::{
-        SessionCreated, SessionRefreshReuseDetected, SessionRefreshed, SessionRevoked, SystemAccessDenied,
-        SystemKeyRotated,
+        AuthLogout, SessionCreated, SessionRefreshReuseDetected, SessionRefreshed, SessionRevoked,
+        SystemAccessDenied, SystemKeyRotated,
     },
 };
 use auth_ids::UserId;
@@ -66,6 +66,11 @@ pub fn revoked_by_service(
     let mut fact = Fact::by_service(name, detail).from_client(client);
     fact.reason = Some(reason.to_owned());
     about(session, fact, clock)
+}
+
+/// The user ended the session by logging out.
+pub fn logged_out(session: &Session, client: Client, clock: &dyn Clock) -> Envelope<Fact<AuthLogout>> {
+    about(session, Fact::by_user(session.user_id, AuthLogout {}).from_client(client), clock)
 }
 
 pub fn key_rotated(kid: &str, clock: &dyn Clock) -> Envelope<Fact<SystemKeyRotated>> {

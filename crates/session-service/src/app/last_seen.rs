@@ -28,7 +28,7 @@ impl LastSeen {
         }
     }
 
-    /// Stores the notes each period until `stop`, and then the last ones.
+    /// Stores the notes each period until `stop`, and then those that there are. Calls that still run make more.
     pub async fn keep_stored(self, database: Database, stop: CancellationToken) {
         loop {
             let stopped = stop.run_until_cancelled(tokio::time::sleep(PERIOD)).await.is_none();

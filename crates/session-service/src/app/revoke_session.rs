@@ -10,12 +10,15 @@ use sealing::OpenError;
 use service_error::{ErrorKind, ServiceError};
 use tracing::info;
 
-use super::{database_error, facts};
+use super::{database_error, facts, signing_keys::KeysUnavailable, validate::AuthenticateError};
 use crate::{
     domain::{refresh_token::RefreshToken, session::Session},
     state::App,
     store::sessions,
 };
+
+/// The reason with which users end their own sessions.
+const LOGOUT: &str = "logout";
 
 pub struct RevokeSession {
     pub target: Target,
@@ -51,6 +54,8 @@ pub enum RevokeSessionError {
     InvalidRefreshToken,
     #[error("the access token is not one of ours")]
     InvalidAccessToken,
+    #[error(transparent)]
+    Keys(#[from] KeysUnavailable),
     #[error("the session's refresh key is not one of ours")]
     RefreshKey(#[from] OpenError),
     #[error("the session cannot be read or stored")]
@@ -59,11 +64,21 @@ pub enum RevokeSessionError {
 
 pg::leaves_transactions!(RevokeSessionError);
 
+impl From<AuthenticateError> for RevokeSessionError {
+    fn from(error: AuthenticateError) -> Self {
+        match error {
+            AuthenticateError::Rejected(_) => Self::InvalidAccessToken,
+            AuthenticateError::Keys(error) => Self::Keys(error),
+        }
+    }
+}
+
 impl ServiceError for RevokeSessionError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NotFound => ErrorKind::NotFound,
             Self::InvalidRefreshToken | Self::InvalidAccessToken => ErrorKind::Unauthenticated,
+            Self::Keys(error) => error.kind(),
             Self::RefreshKey(_) => ErrorKind::Internal,
             Self::Database(error) => database_error::kind(error),
         }
@@ -74,6 +89,7 @@ impl ServiceError for RevokeSessionError {
             Self::NotFound => "session_not_found",
             Self::InvalidRefreshToken => "refresh_token_invalid",
             Self::InvalidAccessToken => "access_token_invalid",
+            Self::Keys(error) => error.reason(),
             Self::RefreshKey(_) => "internal",
             Self::Database(error) => database_error::reason(error),
         }
@@ -81,6 +97,7 @@ impl ServiceError for RevokeSessionError {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
+            Self::Keys(error) => error.retry_after(),
             Self::Database(error) => database_error::retry_after(error),
             _ => None,
         }
@@ -96,10 +113,7 @@ pub async fn revoke_session(app: &App, request: RevokeSession) -> Result<Revoked
         Target::RefreshToken(text) => {
             Named::By(RefreshToken::parse(text).ok_or(RevokeSessionError::InvalidRefreshToken)?)
         }
-        Target::AccessToken(text) => {
-            let claims = app.authenticate(text, app.now()).await;
-            Named::Id(claims.map_err(|_| RevokeSessionError::InvalidAccessToken)?.sid)
-        }
+        Target::AccessToken(text) => Named::Id(app.authenticate(text, app.now()).await?.sid),
     };
     let mut conn = app.database.connection().await?;
     let id = match named {
@@ -147,6 +161,10 @@ async fn end(
         sessions::revoke(conn, id, &request.reason, now).await?;
         let fact = fact(app, &session, request);
         outbox::append_fact(conn, fact).await?;
+        if request.reason == LOGOUT {
+            let fact = facts::logged_out(&session, request.client.clone(), &*app.clock);
+            outbox::append_fact(conn, fact).await?;
+        }
     }
     Ok(Revoked { was_live, session_id: id, user_id: session.user_id })
 }

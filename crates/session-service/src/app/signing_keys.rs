@@ -13,6 +13,7 @@ use pasetors::{
 };
 use pg::Database;
 use sealing::KeyRing;
+use service_error::{ErrorKind, ServiceError};
 use tokio::{sync::Mutex, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -34,12 +35,34 @@ pub struct SigningKeys(Arc<Inner>);
 
 struct Inner {
     known: RwLock<Arc<KeySet>>,
-    /// When the table was last looked at for somebody who waits; held meanwhile, so that others wait for the same look.
-    searched: Mutex<Option<Instant>>,
+    /// The last look at the table for somebody who waits; held meanwhile, so that others wait for the same look.
+    last_search: Mutex<Option<Search>>,
     database: Database,
     key_ring: KeyRing,
     clock: SharedClock,
     wake: outbox::Wake,
+}
+
+/// A look at the table, and whether the table could be read.
+#[derive(Clone, Copy)]
+struct Search {
+    ended: Instant,
+    outcome: Result<(), KeysUnavailable>,
+}
+
+/// Nobody can say now which keys there are.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the signing keys are not loaded")]
+pub struct KeysUnavailable;
+
+impl ServiceError for KeysUnavailable {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Unavailable
+    }
+
+    fn reason(&self) -> &'static str {
+        "signing_key_unavailable"
+    }
 }
 
 /// Why the keys cannot be loaded.
@@ -57,8 +80,8 @@ pg::leaves_transactions!(LoadKeysError);
 
 impl SigningKeys {
     pub fn new(database: Database, key_ring: KeyRing, clock: SharedClock, wake: outbox::Wake) -> Self {
-        let (known, searched) = (RwLock::default(), Mutex::default());
-        Self(Arc::new(Inner { known, searched, database, key_ring, clock, wake }))
+        let (known, last_search) = (RwLock::default(), Mutex::default());
+        Self(Arc::new(Inner { known, last_search, database, key_ring, clock, wake }))
     }
 
     /// What is known, without waiting.
@@ -69,21 +92,25 @@ impl SigningKeys {
     /// What is known; when there is nothing to sign with, looks at the table first.
     pub async fn for_signing(&self) -> Arc<KeySet> {
         if self.current().signer(self.now()).is_none() {
-            self.look_for_more().await;
+            // Whatever became of it, the caller sees whether there is a key.
+            self.look_for_more().await.ok();
         }
         self.current()
     }
 
-    /// Looks at the table now, unless that was done just before.
-    pub async fn look_for_more(&self) {
-        let mut searched = self.0.searched.lock().await;
-        if searched.is_some_and(|at| at.elapsed() < SEARCH_INTERVAL) {
-            return;
+    /// Looks at the table now; if that was done just before, says what became of it then.
+    pub async fn look_for_more(&self) -> Result<(), KeysUnavailable> {
+        let mut last = self.0.last_search.lock().await;
+        if let Some(search) = last.filter(|search| search.ended.elapsed() < SEARCH_INTERVAL) {
+            return search.outcome;
         }
-        if let Err(error) = self.load().await {
+        let outcome = self.load().await.or_else(|error| {
             warn!(error = &error as &dyn std::error::Error, "Signing keys cannot be loaded");
-        }
-        *searched = Some(Instant::now());
+            // Keys that do not open are known, and verify.
+            if matches!(error, LoadKeysError::NoneOpens(_)) { Ok(()) } else { Err(KeysUnavailable) }
+        });
+        *last = Some(Search { ended: Instant::now(), outcome });
+        outcome
     }
 
     /// Looks at the table until `stop`: soon again after a failure, otherwise each period.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use service_error::{ErrorKind, ServiceError};
 
-use super::database_error;
+use super::{database_error, signing_keys::KeysUnavailable};
 use crate::{
     domain::{
         access_token::{self, TokenRejection},
@@ -34,25 +34,42 @@ pub enum Inactive {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ValidateError {
+    #[error(transparent)]
+    Keys(#[from] KeysUnavailable),
     #[error("the session cannot be read")]
     Database(#[from] pg::Error),
 }
 
 impl ServiceError for ValidateError {
     fn kind(&self) -> ErrorKind {
-        let Self::Database(error) = self;
-        database_error::kind(error)
+        match self {
+            Self::Keys(error) => error.kind(),
+            Self::Database(error) => database_error::kind(error),
+        }
     }
 
     fn reason(&self) -> &'static str {
-        let Self::Database(error) = self;
-        database_error::reason(error)
+        match self {
+            Self::Keys(error) => error.reason(),
+            Self::Database(error) => database_error::reason(error),
+        }
     }
 
     fn retry_after(&self) -> Option<Duration> {
-        let Self::Database(error) = self;
-        database_error::retry_after(error)
+        match self {
+            Self::Keys(error) => error.retry_after(),
+            Self::Database(error) => database_error::retry_after(error),
+        }
     }
+}
+
+/// Why nothing is known of a token's holder.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthenticateError {
+    #[error(transparent)]
+    Rejected(#[from] TokenRejection),
+    #[error(transparent)]
+    Keys(#[from] KeysUnavailable),
 }
 
 /// Says whether an access token is good right now and meets the caller's demands.
@@ -67,8 +84,10 @@ pub async fn validate(app: &App, access_token: &str, demands: &Demands) -> Resul
 
 async fn judge(app: &App, access_token: &str, demands: &Demands) -> Result<Validity, ValidateError> {
     let now = app.now();
-    let Ok(claims) = app.authenticate(access_token, now).await else {
-        return Ok(Validity::Inactive(Inactive::Invalid));
+    let claims = match app.authenticate(access_token, now).await {
+        Ok(claims) => claims,
+        Err(AuthenticateError::Rejected(_)) => return Ok(Validity::Inactive(Inactive::Invalid)),
+        Err(AuthenticateError::Keys(error)) => return Err(error.into()),
     };
     match claims.check_time(now) {
         Ok(()) => {}
@@ -95,13 +114,14 @@ impl App {
         &self,
         token: &str,
         now: DateTime<Utc>,
-    ) -> Result<AccessClaims, TokenRejection> {
-        let first = access_token::authenticate(token, &self.keys.current(), &self.scope, now);
-        if first != Err(TokenRejection::UnknownKey) {
-            return first;
+    ) -> Result<AccessClaims, AuthenticateError> {
+        let authenticate = || access_token::authenticate(token, &self.keys.current(), &self.scope, now);
+        let mut result = authenticate();
+        if result == Err(TokenRejection::UnknownKey) {
+            self.keys.look_for_more().await?;
+            result = authenticate();
         }
-        self.keys.look_for_more().await;
-        access_token::authenticate(token, &self.keys.current(), &self.scope, now)
+        Ok(result?)
     }
 }
 

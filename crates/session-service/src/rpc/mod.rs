@@ -79,7 +79,7 @@ impl SessionService for SessionRpc {
         &self,
         _request: Request<GetPublicKeysRequest>,
     ) -> Result<Response<GetPublicKeysResponse>, Status> {
-        Ok(Response::new(public_keys::public_keys(&self.0).await))
+        public_keys::public_keys(&self.0).await.map(Response::new)
     }
 }
 

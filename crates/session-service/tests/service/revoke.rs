@@ -4,7 +4,7 @@ use auth_proto::session::v1::{
 };
 use tonic::{Code, Status};
 
-use crate::harness::{Running, facts, login, new_user, reason, start};
+use crate::harness::{Running, device, facts, login, new_user, reason, start};
 
 async fn revoke(service: &Running, target: Target) -> Result<RevokeSessionResponse, Status> {
     revoke_of(service, target, "").await
@@ -15,7 +15,8 @@ async fn revoke_of(service: &Running, target: Target, user: &str) -> Result<Revo
         target: Some(target),
         user_id: user.to_owned(),
         reason: "logout".to_owned(),
-        ..RevokeSessionRequest::default()
+        device: Some(device()),
+        request_id: "req-logout".to_owned(),
     };
     service.client.clone().revoke_session(request).await.map(tonic::Response::into_inner)
 }
@@ -51,6 +52,32 @@ async fn a_session_is_ended_by_whatever_names_it_and_only_once() {
     assert!(told.iter().all(|fact| fact["data"]["reason"] == "logout"));
     let actors: Vec<_> = told.iter().map(|fact| fact["data"]["actor"]["kind"].clone()).collect();
     assert_eq!(actors, ["service", "user", "user"]);
+
+    let logouts = facts(&database, "auth.auth.logout").await;
+    assert_eq!(logouts.len(), 3);
+    for (logout, revoked) in logouts.iter().zip(&told) {
+        let (logout, revoked) = (&logout["data"], &revoked["data"]);
+        assert_eq!((&logout["target"], &logout["client"]), (&revoked["target"], &revoked["client"]));
+        assert_eq!(
+            (&logout["actor"]["kind"], &logout["actor"]["id"]),
+            (&"user".into(), &user.as_str().into())
+        );
+        assert_eq!(logout["client"]["requestId"], "req-logout");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_logout_is_told_as_one() {
+    let (database, service) = start().await;
+    let tokens = service.create(&new_user()).await;
+    let request = RevokeSessionRequest {
+        target: Some(Target::RefreshToken(tokens.refresh_token)),
+        reason: "admin".to_owned(),
+        ..RevokeSessionRequest::default()
+    };
+    assert!(service.client.clone().revoke_session(request).await.unwrap().into_inner().revoked);
+    assert_eq!(facts(&database, "auth.session.revoked").await.len(), 1);
+    assert!(facts(&database, "auth.auth.logout").await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 use auth_proto::session::v1::{CreateSessionRequest, InactiveReason, ValidateRequest};
+use diesel_async::SimpleAsyncConnection;
 use prost_types::{Duration, Timestamp};
-use test_support::eventually;
+use test_support::{TestDatabase, eventually};
 use tonic::Code;
 
 use crate::harness::{DEADLINE, Running, login, new_user, now, query, reason, start};
@@ -10,6 +11,15 @@ async fn ask(service: &Running, request: ValidateRequest) -> InactiveReason {
     assert_eq!(answer.active, answer.reason() == InactiveReason::Unspecified);
     assert_eq!(answer.active, answer.claims.is_some());
     answer.reason()
+}
+
+/// Waits until the only session was last seen at `wanted`, in seconds.
+async fn until_last_seen(database: &TestDatabase, wanted: &str) {
+    let sql = "SELECT floor(extract(epoch FROM last_seen_at))::bigint::text AS text FROM sessions";
+    eventually("the use to be written down", DEADLINE, || async {
+        (query(database, sql).await == [wanted]).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,11 +122,30 @@ async fn use_is_written_down_outside_of_the_answer() {
     service.advance(61);
     assert!(service.validate(&token).await.active);
     let wanted = now(&service).timestamp().to_string();
-    let sql = "SELECT floor(extract(epoch FROM last_seen_at))::bigint::text AS text FROM sessions";
-    eventually("the use to be written down", DEADLINE, || async {
-        (query(&database, sql).await == [wanted.clone()]).then_some(())
-    })
-    .await;
+    until_last_seen(&database, &wanted).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn use_is_written_down_when_the_service_stops_during_the_call() {
+    let (database, service) = start().await;
+    let token = service.create(&new_user()).await.access_token;
+    service.advance(61);
+    let wanted = now(&service).timestamp().to_string();
+    let mut blocker = database.admin().connection().await.unwrap();
+    blocker.batch_execute("BEGIN; LOCK TABLE sessions").await.unwrap();
+    let stop = async {
+        let waiting = "SELECT mode AS text FROM pg_locks WHERE NOT granted AND relation = 'sessions'::regclass \
+                       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        eventually("the call to wait", DEADLINE, || async {
+            (!query(&database, waiting).await.is_empty()).then_some(())
+        })
+        .await;
+        service.lifecycle.request_shutdown();
+        blocker.batch_execute("ROLLBACK").await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(service.validate(&token), stop);
+    assert!(answer.active);
+    until_last_seen(&database, &wanted).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use crate::{
     app::logout::logout as end_session,
     clients::sessions::SessionCredential,
     http::{
-        ApiError, authenticated::bearer_token, edge_error::EdgeError, json::ValidJson,
+        ApiError, authenticated::bearer_token, json::ValidJson,
         openapi::ProblemDocument, request_client::RequestClient,
     },
     state::AppState,
@@ -48,9 +48,10 @@ pub async fn logout(
     payload: web::Payload,
 ) -> Result<impl Responder, ApiError> {
     let body = optional_body(&request, payload).await?;
-    let refresh = body.refresh_token.map(|token| SessionCredential::Refresh(SecretString::from(token)));
-    let access = || bearer_token(request.headers()).map(SessionCredential::Access);
-    let credential = refresh.or_else(access).ok_or(EdgeError::MissingToken)?;
+    let credential = match body.refresh_token {
+        Some(token) => SessionCredential::Refresh(SecretString::from(token)),
+        None => SessionCredential::Access(bearer_token(request.headers())?),
+    };
     end_session(&state, &credential, &client.0).await?;
     Ok(HttpResponse::Ok().json(LogoutResponse { status: "logged_out" }))
 }

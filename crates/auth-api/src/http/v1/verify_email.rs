@@ -1,6 +1,6 @@
 //! `/v1/auth/verify-email`
 
-use actix_web::{HttpResponse, Responder, get, http::header, post, web};
+use actix_web::{HttpRequest, HttpResponse, Responder, get, http::header, post, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -12,8 +12,9 @@ use crate::{
 };
 
 /// What a link without a fragment brings.
-#[derive(Deserialize, IntoParams)]
+#[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the parameter in the OpenAPI document")]
 pub struct LinkQuery {
     /// The token of the mail.
     token: Option<String>,
@@ -26,14 +27,20 @@ pub struct LinkQuery {
 #[get("/v1/auth/verify-email")]
 pub async fn redirect_to_frontend(
     state: web::Data<AppState>,
-    query: web::Query<LinkQuery>,
+    request: HttpRequest,
 ) -> impl Responder {
-    let token = query.token.as_deref().and_then(OneTimeToken::parse);
+    let token = token_of(request.query_string());
     let location = token.map_or_else(
         || state.addresses.verify_email_page(),
         |token| state.addresses.verify_email_link(&token),
     );
     HttpResponse::SeeOther().insert_header((header::LOCATION, location)).finish()
+}
+
+/// Whatever else the link brings, people must arrive at the frontend.
+fn token_of(query: &str) -> Option<OneTimeToken> {
+    let (_, token) = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "token")?;
+    OneTimeToken::parse(&token)
 }
 
 /// The proof of an address.
