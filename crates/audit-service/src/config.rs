@@ -5,7 +5,7 @@ use secrecy::ExposeSecret;
 use service_runtime::Problems;
 
 /// The service's own flags and variables.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Clone, clap::Args)]
 pub struct Settings {
     /// Where gRPC is served.
     #[arg(long, env = "GRPC_LISTEN", default_value = "0.0.0.0:50053", value_name = "ADDRESS:PORT")]

@@ -8,7 +8,7 @@ use service_runtime::{CommonConfig, Environment, Problems};
 use crate::mail::{composer::Sender, renderer::Brand, smtp_server::SmtpServer};
 
 /// The mailer's own flags and variables, before they are understood.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Clone, clap::Args)]
 pub struct Settings {
     /// Where gRPC is served.
     #[arg(long, env = "GRPC_LISTEN", default_value = "0.0.0.0:50052")]

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use pg::Database;
 use prometheus::Registry;
 use service_runtime::{
-    CommonConfig, Lifecycle,
+    CommonConfig, Environment, Lifecycle,
     grpc::{MAX_MESSAGE_BYTES, MethodPolicy, Server, ServerSettings},
     require_database,
 };
@@ -56,7 +56,7 @@ impl Application {
             ServerSettings {
                 listen: config.grpc_listen,
                 transport: common.transport.clone(),
-                reflection: true,
+                reflection: common.environment == Environment::Development,
             },
             registry,
         )

@@ -15,6 +15,9 @@ use crate::{Wake, metrics::Metrics, store};
 /// How long a message that no queue would receive is left alone.
 const UNROUTABLE_RESTS: Duration = Duration::from_secs(30);
 
+/// How many of them are left alone. Every query names each, and behind still more of them the rest has to wait.
+const UNROUTABLE_LIMIT: usize = 1_000;
+
 /// How the relay works.
 #[derive(Debug, Clone)]
 pub struct RelaySettings {
@@ -128,7 +131,8 @@ impl Relay {
         unroutable.add(batch.unroutable);
         match batch.failure {
             Some(failure) => Err(failure.into()),
-            None => Ok(full),
+            // Beyond the limit the next batch could be the same one again.
+            None => Ok(full && !unroutable.is_full()),
         }
     }
 }
@@ -178,11 +182,16 @@ struct Unroutable {
 
 impl Unroutable {
     fn add(&mut self, ids: Vec<Uuid>) {
-        let Some(first) = ids.first() else { return };
+        let Some(first) = ids.first().filter(|_| !self.is_full()) else { return };
         // Once for each batch, and for each message no more often than it is tried.
         error!(message.id = %first, "No queue is bound for {} messages of the outbox; they stay there", ids.len());
         self.since.get_or_insert_with(Instant::now);
         self.ids.extend(ids);
+        self.ids.truncate(UNROUTABLE_LIMIT);
+    }
+
+    fn is_full(&self) -> bool {
+        self.ids.len() >= UNROUTABLE_LIMIT
     }
 
     fn forget_after(&mut self, rest: Duration) {
@@ -208,4 +217,21 @@ fn next(pauses: &mut ExponentialBackoff) -> Duration {
 
 fn report(error: RelayError) {
     warn!(error = format!("{:#}", anyhow::Error::from(error)), "Messages wait in the outbox");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_than_the_limit_is_left_alone() {
+        let mut unroutable = Unroutable::default();
+        for full in [false, true, true] {
+            unroutable.add(vec![Uuid::nil(); 600]);
+            assert_eq!(unroutable.is_full(), full);
+        }
+        assert_eq!(unroutable.ids.len(), UNROUTABLE_LIMIT);
+        unroutable.forget_after(Duration::ZERO);
+        assert!(!unroutable.is_full());
+    }
 }

@@ -52,33 +52,17 @@ impl From<DieselError> for Error {
                     source: error,
                 }
             }
-            // A server that refuses to write is a replica, or a primary that was just demoted: the next connection finds the new one.
-            DieselError::DatabaseError(
-                DatabaseErrorKind::UnableToSendCommand
-                | DatabaseErrorKind::ClosedConnection
-                | DatabaseErrorKind::ReadOnlyTransaction,
-                _,
-            )
-            | DieselError::BrokenTransactionManager => Self::Unavailable(error.into()),
-            DieselError::DatabaseError(DatabaseErrorKind::Unknown, details) => {
-                match Class::of(details.message()) {
-                    Class::Unavailable => Self::Unavailable(error.into()),
-                    Class::Timeout => Self::Timeout(error),
-                    Class::Defect => Self::Query(error),
-                }
-            }
-            DieselError::RollbackErrorOnCommit { rollback_error, .. } => match rollback_error.as_ref() {
-                DieselError::DatabaseError(DatabaseErrorKind::UnableToSendCommand, _) => {
-                    Self::Unavailable(error.into())
-                }
-                _ => Self::Query(error),
+            _ => match Class::of(&error) {
+                Class::Unavailable => Self::Unavailable(error.into()),
+                Class::Timeout => Self::Timeout(error),
+                Class::Defect => Self::Query(error),
             },
-            _ => Self::Query(error),
         }
     }
 }
 
-/// The classes of errors that diesel has no kind for.
+/// The classes of errors that are no violation.
+#[derive(Clone, Copy)]
 enum Class {
     Unavailable,
     Timeout,
@@ -114,11 +98,35 @@ const MESSAGES: &[(&str, Class)] = &[
 ];
 
 impl Class {
-    fn of(message: &str) -> &'static Self {
+    fn of(error: &DieselError) -> Self {
+        match error {
+            // A server that refuses to write is a replica, or a primary that was just demoted: the next connection finds the new one.
+            DieselError::DatabaseError(
+                DatabaseErrorKind::UnableToSendCommand
+                | DatabaseErrorKind::ClosedConnection
+                | DatabaseErrorKind::ReadOnlyTransaction,
+                _,
+            )
+            | DieselError::BrokenTransactionManager => Self::Unavailable,
+            DieselError::DatabaseError(DatabaseErrorKind::Unknown, details) => {
+                Self::of_message(details.message())
+            }
+            // Which of the two noticed first that the connection is gone is chance.
+            DieselError::RollbackErrorOnCommit { rollback_error, commit_error } => {
+                match Self::of(rollback_error) {
+                    Self::Defect => Self::of(commit_error),
+                    class => class,
+                }
+            }
+            _ => Self::Defect,
+        }
+    }
+
+    fn of_message(message: &str) -> Self {
         MESSAGES
             .iter()
             .find(|(beginning, _)| message.starts_with(beginning))
-            .map_or(&Self::Defect, |(_, class)| class)
+            .map_or(Self::Defect, |(_, class)| *class)
     }
 }
 
@@ -132,4 +140,42 @@ macro_rules! leaves_transactions {
             }
         }
     )+};
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn database_error(kind: DatabaseErrorKind, message: &str) -> DieselError {
+        DieselError::DatabaseError(kind, Box::new(message.to_owned()))
+    }
+
+    #[test]
+    fn a_connection_lost_around_the_commit_is_no_defect() {
+        let terminated = || {
+            database_error(DatabaseErrorKind::Unknown, "terminating connection due to administrator command")
+        };
+        let closed = || database_error(DatabaseErrorKind::ClosedConnection, "connection closed");
+        let unsendable = || database_error(DatabaseErrorKind::UnableToSendCommand, "connection closed");
+        let serialization = || database_error(DatabaseErrorKind::SerializationFailure, "could not serialize");
+        let on_commit = |commit_error, rollback_error| DieselError::RollbackErrorOnCommit {
+            rollback_error: Box::new(rollback_error),
+            commit_error: Box::new(commit_error),
+        };
+        for error in [
+            closed(),
+            unsendable(),
+            terminated(),
+            on_commit(serialization(), closed()),
+            on_commit(serialization(), unsendable()),
+            on_commit(serialization(), terminated()),
+            on_commit(closed(), DieselError::BrokenTransactionManager),
+            on_commit(terminated(), DieselError::NotInTransaction),
+        ] {
+            let error = Error::from(error);
+            assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+        }
+        let error = Error::from(on_commit(serialization(), DieselError::NotInTransaction));
+        assert!(matches!(error, Error::Query(_)), "{error:?}");
+    }
 }

@@ -11,3 +11,4 @@ mod tls;
 pub use database::{Connection, Database, DatabaseSettings};
 pub use diesel_async::AsyncPgConnection;
 pub use error::{Error, Result};
+pub use tls::may_travel_unencrypted;

@@ -1,13 +1,20 @@
 //! What `sslmode` and `sslrootcert` of a database URL mean. The driver knows neither `verify-full` nor `sslrootcert`, so they are taken
 //! out of the URL before the driver parses it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, bail, ensure};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
+use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::config::{Config, Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// Whether a connection to `url` may leave this machine unencrypted: it names another one and does not insist on TLS.
+pub fn may_travel_unencrypted(url: &SecretString) -> anyhow::Result<bool> {
+    let (rest, tls) = TlsWish::split_off(url.expose_secret())?;
+    Ok(tls.wish != Wish::Always && !is_local(&rest.parse()?))
+}
 
 /// How much encryption the URL asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,12 +99,12 @@ impl Wish {
 }
 
 fn is_local(config: &Config) -> bool {
-    config.get_hosts().iter().all(|host| match host {
-        Host::Tcp(name) => {
-            name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
-        }
-        Host::Unix(_) => true,
-    })
+    // An address, where there is one, is what is connected to; the host is then a mere name.
+    config.get_hostaddrs().iter().all(IpAddr::is_loopback)
+        && config.get_hosts().iter().all(|host| match host {
+            Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()),
+            Host::Unix(_) => true,
+        })
 }
 
 #[cfg(test)]
@@ -116,6 +123,34 @@ mod tests {
         assert_eq!(ssl_mode("postgres://u:p@localhost/d"), SslMode::Disable);
         assert_eq!(ssl_mode("postgres://u:p@127.0.0.1/d?sslmode=prefer"), SslMode::Disable);
         assert_eq!(ssl_mode("postgres://u:p@db/d?sslmode=disable&application_name=x"), SslMode::Disable);
+    }
+
+    #[test]
+    fn only_what_stays_here_or_insists_on_tls_is_never_unencrypted() {
+        let may = |url: &str| may_travel_unencrypted(&url.into()).unwrap();
+        for url in [
+            "postgres://u:p@db/d",
+            "postgres://u:p@db/d?sslmode=disable",
+            "postgres://u:p@db/d?sslmode=prefer",
+            "postgres://u:p@localhost,db/d",
+            "postgres://u:p@localhost/d?hostaddr=192.0.2.1",
+            "postgres://u:p@/d?host=db",
+        ] {
+            assert!(may(url), "{url}");
+        }
+        for url in [
+            "postgres://u:p@db/d?sslmode=require",
+            "postgres://u:p@db/d?sslmode=verify-ca",
+            "postgres://u:p@db/d?sslmode=verify-full&sslrootcert=/ca.pem",
+            "postgres://u:p@localhost/d?sslmode=disable",
+            "postgres://u:p@127.0.0.1/d",
+            "postgres://u:p@[::1]/d",
+            "postgres://u:p@%2Frun%2Fpostgresql/d",
+            "postgres://u:p@/d?host=/run/postgresql",
+        ] {
+            assert!(!may(url), "{url}");
+        }
+        assert!(may_travel_unencrypted(&"postgres://u:p@localhost/d?sslmode=on".into()).is_err());
     }
 
     #[test]

@@ -58,6 +58,24 @@ async fn a_connection_that_the_server_closed_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_lost_before_the_commit_is_no_defect() {
+    let database = TestDatabase::empty().await;
+    let doomed = pool(database.admin_url(), |settings| settings.application_name = "doomed");
+    let other = pool(database.admin_url(), |_| ());
+    let mut doomed = doomed.connection().await.unwrap();
+    let outcome = doomed
+        .transaction(async |conn| {
+            execute(conn, "CREATE TABLE lost ()").await?;
+            let terminate = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+                WHERE application_name = 'doomed' AND datname = current_database()";
+            execute(&mut *other.connection().await?, terminate).await
+        })
+        .await;
+    let error = outcome.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_slow_statement_and_a_held_lock_are_timeouts() {
     let database = TestDatabase::new("pgtest", MIGRATIONS).await;
     let limits = |settings: &mut DatabaseSettings| {

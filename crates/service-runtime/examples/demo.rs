@@ -12,7 +12,7 @@ fn main() -> ExitCode {
 
 struct Demo;
 
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Clone, clap::Args)]
 struct Settings {
     /// Whom to greet.
     #[arg(long, env = "GREETED", value_name = "NAME", default_value = "world")]

@@ -10,6 +10,7 @@ use url::Url;
 
 use crate::{
     Problems, Transport,
+    encryption::Encryption,
     settings::{BrokerSettings, CommonSettings, DatabaseSettings, LogAndTraceSettings, ProcessSettings},
 };
 
@@ -75,19 +76,27 @@ impl CommonConfig {
         problems: &mut Problems,
     ) -> Self {
         let environment = parse_environment(&settings.process, problems);
-        let database = DatabaseUrls::parse(&settings.database, problems);
+        let encryption = Encryption::parse(&settings.transport, environment, problems);
+        let database = DatabaseUrls::parse(&settings.database, encryption, problems);
         Self {
             environment,
             database_url: database.serving,
             migrations_database_url: database.migrations,
             bootstrap_database_url: database.bootstrap,
             database_max_connections: parse_max_connections(&settings.database, problems),
-            amqp_url: parse_amqp_url(settings.broker, problems),
+            amqp_url: parse_amqp_url(settings.broker, encryption, problems),
             management_listen: problems
                 .parse("MANAGEMENT_LISTEN", &settings.process.management_listen)
                 .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
-            telemetry: parse_telemetry(&settings.telemetry, environment, service, version, problems),
-            transport: Transport::parse(&settings.transport, environment, problems),
+            telemetry: parse_telemetry(
+                &settings.telemetry,
+                environment,
+                encryption,
+                service,
+                version,
+                problems,
+            ),
+            transport: Transport::parse(&settings.transport, encryption, problems),
             shutdown: parse_shutdown(&settings.process, environment, problems),
         }
     }
@@ -101,10 +110,17 @@ pub(crate) struct DatabaseUrls {
 }
 
 impl DatabaseUrls {
-    pub(crate) fn parse(settings: &DatabaseSettings, problems: &mut Problems) -> Self {
+    /// For a command that needs nothing else.
+    pub(crate) fn parse_alone(settings: &CommonSettings, problems: &mut Problems) -> Self {
+        let environment = parse_environment(&settings.process, problems);
+        let encryption = Encryption::parse(&settings.transport, environment, problems);
+        Self::parse(&settings.database, encryption, problems)
+    }
+
+    fn parse(settings: &DatabaseSettings, encryption: Encryption, problems: &mut Problems) -> Self {
         let mut url = |variable: &str, value: &Option<String>, file: &Option<PathBuf>| {
             let url = problems.optional_secret(variable, value.clone(), file.clone());
-            url.filter(|url| check_url(problems, variable, url, &["postgres", "postgresql"]))
+            url.filter(|url| check_database_url(problems, variable, url, encryption))
         };
         let migrations = url(
             "MIGRATIONS_DATABASE_URL",
@@ -122,7 +138,7 @@ impl DatabaseUrls {
                 settings.database_url.clone(),
                 settings.database_url_file.clone(),
             )
-            .filter(|url| check_url(problems, "DATABASE_URL", url, &["postgres", "postgresql"]))
+            .filter(|url| check_database_url(problems, "DATABASE_URL", url, encryption))
             .unwrap_or_default();
         Self { migrations: migrations.unwrap_or_else(|| serving.clone()), serving, bootstrap }
     }
@@ -152,14 +168,19 @@ fn parse_max_connections(settings: &DatabaseSettings, problems: &mut Problems) -
     connections.unwrap_or(1)
 }
 
-fn parse_amqp_url(settings: BrokerSettings, problems: &mut Problems) -> SecretString {
-    let url = problems.required_secret("AMQP_URL", settings.amqp_url, settings.amqp_url_file);
-    url.filter(|url| check_url(problems, "AMQP_URL", url, &["amqp", "amqps"])).unwrap_or_default()
+fn parse_amqp_url(settings: BrokerSettings, encryption: Encryption, problems: &mut Problems) -> SecretString {
+    let secret = problems.required_secret("AMQP_URL", settings.amqp_url, settings.amqp_url_file);
+    let url = secret.as_ref().and_then(|url| parse_url(problems, "AMQP_URL", url, &["amqp", "amqps"]));
+    if let Some(url) = url {
+        encryption.check_url(problems, "AMQP_URL", &url, "amqps");
+    }
+    secret.unwrap_or_default()
 }
 
 fn parse_telemetry(
     settings: &LogAndTraceSettings,
     environment: Environment,
+    encryption: Encryption,
     service: &'static str,
     version: &'static str,
     problems: &mut Problems,
@@ -169,8 +190,12 @@ fn parse_telemetry(
     }
     let otlp_endpoint = given(settings.otlp_endpoint.as_ref())
         .and_then(|endpoint| problems.parse::<Url>("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint));
-    if otlp_endpoint.as_ref().is_some_and(|url| !matches!(url.scheme(), "http" | "https")) {
-        problems.add("OTEL_EXPORTER_OTLP_ENDPOINT", "must begin with http:// or https://");
+    if let Some(url) = &otlp_endpoint {
+        if matches!(url.scheme(), "http" | "https") {
+            encryption.check_url(problems, "OTEL_EXPORTER_OTLP_ENDPOINT", url, "https");
+        } else {
+            problems.add("OTEL_EXPORTER_OTLP_ENDPOINT", "must begin with http:// or https://");
+        }
     }
     let ratio: Option<f64> = problems.parse("TRACE_SAMPLE_RATIO", &settings.trace_sample_ratio);
     if ratio.is_some_and(|ratio| !(0.0..=1.0).contains(&ratio)) {
@@ -205,14 +230,27 @@ fn parse_shutdown(
 }
 
 /// The parser's own message could repeat parts of the URL, and with them the password.
-fn check_url(problems: &mut Problems, variable: &str, url: &SecretString, schemes: &[&str]) -> bool {
+fn parse_url(problems: &mut Problems, variable: &str, url: &SecretString, schemes: &[&str]) -> Option<Url> {
     let Ok(url) = Url::parse(url.expose_secret()) else {
         problems.add(variable, "is not a URL");
-        return false;
+        return None;
     };
     if !schemes.contains(&url.scheme()) {
         problems.add(variable, format_args!("must begin with {}://", schemes.join(":// or ")));
-        return false;
+        return None;
     }
-    true
+    Some(url)
+}
+
+fn check_database_url(
+    problems: &mut Problems,
+    variable: &str,
+    url: &SecretString,
+    encryption: Encryption,
+) -> bool {
+    let understood = parse_url(problems, variable, url, &["postgres", "postgresql"]).is_some();
+    if understood {
+        encryption.check_database_url(problems, variable, url);
+    }
+    understood
 }

@@ -5,6 +5,7 @@ mod command_line;
 mod config;
 mod database_checks;
 mod doctor;
+mod encryption;
 pub mod grpc;
 mod lifecycle;
 mod management;

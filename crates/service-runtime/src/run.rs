@@ -40,7 +40,7 @@ pub fn main<S: Service>() -> ExitCode {
         && !matches!(action, MigrateAction::Up)
     {
         let mut problems = Problems::new();
-        let urls = DatabaseUrls::parse(&settings.database, &mut problems);
+        let urls = DatabaseUrls::parse_alone(&settings, &mut problems);
         migrate::require(*action, &urls, &mut problems);
         if !problems.is_empty() {
             return refuse(S::NAME, &problems);

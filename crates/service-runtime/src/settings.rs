@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-#[derive(Debug, Clone, Args)]
+#[derive(Clone, Args)]
 pub(crate) struct CommonSettings {
     #[command(flatten)]
     pub process: ProcessSettings,
@@ -35,10 +35,11 @@ pub(crate) struct ProcessSettings {
     pub shutdown_drain: String,
 }
 
-#[derive(Debug, Clone, Args)]
+#[derive(Clone, Args)]
 #[command(next_help_heading = "Database")]
 pub(crate) struct DatabaseSettings {
-    /// The PostgreSQL URL of the role that serves: `postgres://role:password@host:5432/database`. Required.
+    /// The PostgreSQL URL of the role that serves: `postgres://role:password@host:5432/database`. In production it needs `?sslmode=require`,
+    /// unless the host is this one. Required.
     #[arg(long, env = "DATABASE_URL", value_name = "URL")]
     pub database_url: Option<String>,
     /// A file that holds `DATABASE_URL`.
@@ -61,10 +62,11 @@ pub(crate) struct DatabaseSettings {
     pub database_max_connections: String,
 }
 
-#[derive(Debug, Clone, Args)]
+#[derive(Clone, Args)]
 #[command(next_help_heading = "Message broker")]
 pub(crate) struct BrokerSettings {
-    /// The RabbitMQ URL: `amqp://user:password@host:5672/vhost`, or `amqps://` with TLS. Required.
+    /// The RabbitMQ URL: `amqp://user:password@host:5672/vhost`, or `amqps://` with TLS, which production needs unless the host is this one.
+    /// Required.
     #[arg(long, env = "AMQP_URL", value_name = "URL")]
     pub amqp_url: Option<String>,
     /// A file that holds `AMQP_URL`.
@@ -87,7 +89,8 @@ pub(crate) struct TransportSettings {
     /// `true` speaks gRPC without TLS; anybody who can connect may call. Refused in production without `SERVICE_MESH_TLS`.
     #[arg(long, env = "GRPC_PLAINTEXT", value_name = "BOOL", default_value = "false")]
     pub grpc_plaintext: String,
-    /// `true` says that a service mesh encrypts and authenticates gRPC, so that `GRPC_PLAINTEXT` is safe in production.
+    /// `true` says that a service mesh encrypts and authenticates what leaves this process, so that production accepts `GRPC_PLAINTEXT` and
+    /// servers without TLS.
     #[arg(long, env = "SERVICE_MESH_TLS", value_name = "BOOL", default_value = "false")]
     pub service_mesh_tls: String,
 }
@@ -101,7 +104,8 @@ pub(crate) struct LogAndTraceSettings {
     /// How log lines look: `json`, `pretty`, or `auto`, which is pretty on a terminal and JSON elsewhere.
     #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT", default_value = "auto")]
     pub log_format: String,
-    /// The collector that spans are sent to by OTLP over gRPC, for example `http://collector:4317`. Without one no spans are sent.
+    /// The collector that spans are sent to by OTLP over gRPC, for example `http://collector:4317`; in production
+    /// `https://`, unless the host is this one. Without one no spans are sent.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
     /// The share of the traces begun here that are sent, from 0 to 1; a trace that a caller began follows the caller.

@@ -4,7 +4,7 @@ use clock::{Clock, SystemClock};
 use rustls::{RootCertStore, crypto::ring, server::WebPkiClientVerifier, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject};
 
-use crate::{Environment, Problems, grpc::Caller, settings::TransportSettings};
+use crate::{Problems, encryption::Encryption, grpc::Caller, settings::TransportSettings};
 
 /// How gRPC travels between services.
 #[derive(Debug, Clone)]
@@ -56,15 +56,14 @@ impl IdentityError {
 impl Transport {
     pub(crate) fn parse(
         settings: &TransportSettings,
-        environment: Environment,
+        encryption: Encryption,
         problems: &mut Problems,
     ) -> Self {
         let plaintext = problems.parse_bool("GRPC_PLAINTEXT", &settings.grpc_plaintext).unwrap_or_default();
-        let mesh = problems.parse_bool("SERVICE_MESH_TLS", &settings.service_mesh_tls).unwrap_or_default();
         let paths =
             [&settings.tls_ca, &settings.tls_cert, &settings.tls_key].map(|path| given_path(path.as_deref()));
         if plaintext {
-            if environment == Environment::Production && !mesh {
+            if encryption == Encryption::Required {
                 problems.add("GRPC_PLAINTEXT", "is refused in production unless SERVICE_MESH_TLS is true");
             }
             if paths.iter().any(Option::is_some) {
@@ -150,6 +149,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::Environment;
 
     fn authority() -> CertifiedIssuer<'static, KeyPair> {
         let mut parameters = CertificateParams::default();
@@ -222,7 +222,8 @@ mod tests {
                 service_mesh_tls: mesh.to_owned(),
             };
             let mut problems = Problems::new();
-            Transport::parse(&settings, environment, &mut problems);
+            let encryption = Encryption::parse(&settings, environment, &mut problems);
+            Transport::parse(&settings, encryption, &mut problems);
             problems.to_string()
         };
         assert_eq!(parse(Environment::Development, "false"), "");

@@ -98,6 +98,37 @@ fn nothing_at_all_is_refused_by_every_command() {
 }
 
 #[test]
+fn production_refuses_what_would_travel_unencrypted() {
+    let exposed = with(&[
+        ("ENVIRONMENT", "production"),
+        ("DATABASE_URL", "postgres://app:s3cr3t@db/demo"),
+        ("MIGRATIONS_DATABASE_URL", "postgres://owner:s3cr3t@db/demo?sslmode=prefer"),
+        ("AMQP_URL", "amqp://app:s3cr3t@broker"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317"),
+    ]);
+    let (code, _, stderr) = run(&exposed, &["config", "check"]);
+    assert_eq!(code, 78, "{stderr}");
+    assert!(stderr.contains("has 5 mistakes"), "{stderr}");
+    for variable in [
+        "DATABASE_URL",
+        "MIGRATIONS_DATABASE_URL",
+        "AMQP_URL",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "GRPC_PLAINTEXT",
+    ] {
+        assert!(stderr.contains(&format!("\n  {variable} ")), "{variable} is missing in {stderr}");
+    }
+    assert!(!stderr.contains("s3cr3t"), "{stderr}");
+    assert_eq!(run(&exposed, &["migrate", "status"]).0, 78);
+
+    for excuse in [("SERVICE_MESH_TLS", "true"), ("ENVIRONMENT", "development")] {
+        let excused: Vec<_> = exposed.iter().copied().chain([excuse]).collect();
+        let (code, _, stderr) = run(&excused, &["config", "check"]);
+        assert_eq!(code, 0, "{stderr}");
+    }
+}
+
+#[test]
 fn most_of_migrate_needs_the_database_only() {
     let database = [("DATABASE_URL", "postgres://app:s3cr3t@127.0.0.1:1/demo")];
     let (code, _, stderr) = run(&database, &["migrate", "bootstrap"]);

@@ -183,10 +183,15 @@ async fn no_message_was_dropped(stack: &Stack) {
         })
         .await;
     }
-    let url = stack.variable("AMQP_MGMT_URL");
-    let queues: Value = stack.get(&format!("{url}/api/queues")).await.json().await.unwrap();
-    for queue in queues.as_array().unwrap() {
-        let is_dead_letters = text(queue, "name").split('.').next_back() == Some("dead");
+    let url = format!("{}/api/queues", stack.variable("AMQP_MGMT_URL"));
+    let queues =
+        test_support::eventually("the broker has counted its messages", Duration::from_secs(30), || async {
+            let queues: Vec<Value> = stack.get(&url).await.json().await.unwrap();
+            queues.iter().all(|queue| queue["messages"].is_u64()).then_some(queues)
+        })
+        .await;
+    for queue in queues {
+        let is_dead_letters = text(&queue, "name").split('.').next_back() == Some("dead");
         assert!(!is_dead_letters || queue["messages"] == 0, "{queue}");
     }
 }

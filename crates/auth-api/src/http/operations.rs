@@ -15,7 +15,11 @@ use service_runtime::{Readiness, ReadinessStatus};
 use utoipa::ToSchema;
 
 use super::{ApiError, edge_error::EdgeError, request_client::RequestClient};
-use crate::{app::dependency::DependencyError, clients::sessions::{Sessions, SessionsError}, state::AppState};
+use crate::{
+    app::dependency::DependencyError,
+    clients::sessions::{Sessions, SessionsError},
+    state::AppState,
+};
 
 /// Whether the process is alive.
 #[derive(Serialize, ToSchema)]
@@ -84,7 +88,8 @@ pub async fn metrics(
     client: RequestClient,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let is_allowed = client.0.ip.is_some_and(|ip| access.networks.iter().any(|network| network.contains(&ip)));
+    let is_allowed =
+        client.0.ip.is_some_and(|ip| access.networks.iter().any(|network| network.contains(&ip)));
     let signs_of_a_proxy = [header::FORWARDED, header::X_FORWARDED_FOR, header::VIA];
     let is_forwarded = signs_of_a_proxy.iter().any(|name| request.headers().contains_key(name));
     if !is_allowed || is_forwarded {

@@ -202,14 +202,21 @@ pub async fn activate(
 /// Deletes the account of an address if it is unverified.
 pub async fn delete_unverified(conn: &mut AsyncPgConnection, email: &EmailAddress) -> pg::Result<()> {
     let unverified = users::status.eq(UserStatus::Unverified.name());
-    diesel::delete(users::table.filter(unverified).filter(users::email.eq(email.as_str()))).execute(conn).await?;
+    diesel::delete(users::table.filter(unverified).filter(users::email.eq(email.as_str())))
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
 /// Deletes accounts that are unverified and were last registered before `before`; says how many.
-pub async fn delete_unverified_since(conn: &mut AsyncPgConnection, before: DateTime<Utc>) -> pg::Result<usize> {
+pub async fn delete_unverified_since(
+    conn: &mut AsyncPgConnection,
+    before: DateTime<Utc>,
+) -> pg::Result<usize> {
     let unverified = users::status.eq(UserStatus::Unverified.name());
-    Ok(diesel::delete(users::table.filter(unverified).filter(users::updated_at.lt(before))).execute(conn).await?)
+    Ok(diesel::delete(users::table.filter(unverified).filter(users::updated_at.lt(before)))
+        .execute(conn)
+        .await?)
 }
 
 /// Inserts many verified accounts at once, skipping addresses that have one; for development data.

@@ -126,7 +126,10 @@ async fn a_registration_that_nobody_verified_is_forgotten_after_a_day() {
     api.verified_account("verified@example.test").await;
     api.register("old@example.test").await;
     api.register("new@example.test").await;
-    api.execute("UPDATE auth.users SET updated_at = updated_at - interval '25 hours' WHERE email NOT LIKE 'new@%'").await;
+    api.execute(
+        "UPDATE auth.users SET updated_at = updated_at - interval '25 hours' WHERE email NOT LIKE 'new@%'",
+    )
+    .await;
     let clock: SharedClock = Arc::new(SystemClock);
     assert_eq!(forget_unverified(&api.database.database("test"), &clock).await.unwrap(), 1);
     let left = api.sql("SELECT string_agg(email, ' ' ORDER BY email) FROM auth.users").await;

@@ -155,7 +155,7 @@ pub struct RevokeSessionRequest {
     /// When given, only a session of this user is revoked; any other one is NOT_FOUND.
     #[prost(string, tag = "4")]
     pub user_id: ::prost::alloc::string::String,
-    /// Stable code for the audit log: "logout", "admin", …
+    /// Stable code for the audit log: "admin", … With "logout" the user's own auth.logout is recorded too.
     #[prost(string, tag = "5")]
     pub reason: ::prost::alloc::string::String,
     #[prost(string, tag = "6")]

@@ -14,7 +14,7 @@ pub struct Caller(Identity);
 enum Identity {
     /// The transport is plaintext.
     Unverified,
-    /// A certificate of our authority that names no role of ours.
+    /// Over TLS, but without a certificate that names a role of ours.
     Unknown,
     /// `<role>` or `<role>/<name>`.
     Known(Arc<str>),
@@ -25,6 +25,11 @@ impl Caller {
     #[must_use]
     pub fn unverified() -> Self {
         Self(Identity::Unverified)
+    }
+
+    /// The caller of a TLS connection whose verified chain begins with `leaf`.
+    pub(super) fn over_tls(leaf: Option<&CertificateDer<'_>>) -> Self {
+        leaf.map_or(Self(Identity::Unknown), Self::from_certificate)
     }
 
     /// The caller of a verified certificate. One that names several identities, or none that we understand, has no role.
@@ -56,7 +61,7 @@ impl Caller {
         }
     }
 
-    /// The role; `None` for an unverified caller, and for a certificate that names no role of ours.
+    /// The role; `None` for an unverified caller, and for one without a certificate that names a role of ours.
     #[must_use]
     pub fn role(&self) -> Option<&str> {
         match &self.0 {

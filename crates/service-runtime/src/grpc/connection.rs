@@ -42,8 +42,7 @@ impl Peer {
             let peer = tls.get_ref();
             let caller = peer.caller.get_or_init(|| {
                 let certificates = tls.peer_certs();
-                let leaf = certificates.as_ref().and_then(|chain| chain.first());
-                leaf.map_or_else(Caller::unverified, Caller::from_certificate)
+                Caller::over_tls(certificates.as_ref().and_then(|chain| chain.first()))
             });
             return (peer.address, caller.clone());
         }

@@ -100,4 +100,11 @@ mod tests {
             ("feature_auth.session.v1.SessionService", "ValidateBatch")
         );
     }
+
+    #[test]
+    fn over_tls_nobody_is_admitted_without_a_certificate() {
+        let method = Method::new("/feature_auth.session.v1.SessionService/Validate", &["internal"]);
+        assert!(!method.admits(&Caller::over_tls(None)));
+        assert!(method.admits(&Caller::unverified()));
+    }
 }

@@ -9,8 +9,8 @@ use crate::{
     app::logout::logout as end_session,
     clients::sessions::SessionCredential,
     http::{
-        ApiError, authenticated::bearer_token, json::ValidJson,
-        openapi::ProblemDocument, request_client::RequestClient,
+        ApiError, authenticated::bearer_token, json::ValidJson, openapi::ProblemDocument,
+        request_client::RequestClient,
     },
     state::AppState,
 };

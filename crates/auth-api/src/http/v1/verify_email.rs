@@ -25,10 +25,7 @@ pub struct LinkQuery {
     (status = 303, description = "To the frontend's `/verify-email#token=…`."),
 ))]
 #[get("/v1/auth/verify-email")]
-pub async fn redirect_to_frontend(
-    state: web::Data<AppState>,
-    request: HttpRequest,
-) -> impl Responder {
+pub async fn redirect_to_frontend(state: web::Data<AppState>, request: HttpRequest) -> impl Responder {
     let token = token_of(request.query_string());
     let location = token.map_or_else(
         || state.addresses.verify_email_page(),
