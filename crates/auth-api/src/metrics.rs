@@ -29,6 +29,10 @@ impl Metrics {
         let counter = |name, help| add(registry, IntCounter::new(name, help)?);
         let counters =
             |name, help, label| add(registry, IntCounterVec::new(Opts::new(name, help), &[label])?);
+        // Dashboards and alerts of the deployment guide ask for these; they stay at zero while there is nothing that could be counted.
+        counter("totp_failure_total", "Second factors that were refused.")?;
+        counter("rate_limit_block_total", "Requests that a limit refused.")?;
+        counter("account_lockouts_total", "Accounts that were locked after failures.")?;
         let buckets = vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0];
         let options = HistogramOpts::new("http_request_duration_seconds", "Time to answer a request.");
         let login_failure = counters("login_failure_total", "Logins that were refused.", "reason")?;

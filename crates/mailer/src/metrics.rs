@@ -7,6 +7,9 @@ use crate::domain::mail_command::Refusal;
 /// From "at once" to beyond the 30 s that are promised.
 const START_BUCKETS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0];
 
+/// Why a mail is given up.
+const GIVE_UP_REASONS: &[&str] = &["refused", "expired", "unrenderable"];
+
 /// What the mailer counts.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -20,7 +23,7 @@ pub struct Metrics {
 impl Metrics {
     /// Registers everything; fails when something of the same name is there already.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        Ok(Self {
+        let metrics = Self {
             sent: registered(
                 registry,
                 IntCounterVec::new(
@@ -65,7 +68,19 @@ impl Metrics {
                     &["queue"],
                 )?,
             )?,
-        })
+        };
+        metrics.show_zeros();
+        Ok(metrics)
+    }
+
+    /// A rate needs a series that is there before the first event.
+    fn show_zeros(&self) {
+        for template in MailTemplate::ALL.iter().map(|template| template.name()) {
+            self.sent.with_label_values(&[template]);
+            for reason in GIVE_UP_REASONS {
+                self.failed.with_label_values(&[template, reason]);
+            }
+        }
     }
 
     pub(crate) fn sent(&self, template: MailTemplate) {

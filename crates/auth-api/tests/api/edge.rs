@@ -123,9 +123,20 @@ async fn metrics_are_for_the_allowed_networks() {
     let allowed = api.get("/metrics").send().await.unwrap();
     assert_eq!(allowed.status(), StatusCode::OK);
     let text = allowed.text().await.unwrap();
-    for name in
-        ["http_request_duration_seconds", "password_hash_seconds", "outbox_pending", "login_success_total"]
-    {
+    for name in [
+        "http_request_duration_seconds",
+        "login_success_total",
+        "login_failure_total",
+        "refresh_success_total",
+        "totp_failure_total",
+        "rate_limit_block_total",
+        "account_lockouts_total",
+        "password_hash_seconds",
+        "password_hash_queue_depth",
+        "outbox_pending",
+        "outbox_oldest_seconds",
+        "build_info",
+    ] {
         assert!(text.contains(name), "{name}");
     }
     for forwarded in ["203.0.113.9", "nonsense", "127.0.0.1"] {
