@@ -135,7 +135,6 @@ async fn metrics_are_for_the_allowed_networks() {
         "password_hash_queue_depth",
         "outbox_pending",
         "outbox_oldest_seconds",
-        "build_info",
     ] {
         assert!(text.contains(name), "{name}");
     }
