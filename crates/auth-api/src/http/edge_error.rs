@@ -4,6 +4,7 @@ use actix_web::HttpRequest;
 use service_error::{ErrorKind, FieldError, ServiceError};
 
 use super::{ApiError, MAX_BODY_BYTES};
+use crate::{app::password_rules, domain::plain_password::PasswordError};
 
 /// What is wrong with a request before any use case sees it.
 #[derive(Debug, thiserror::Error)]
@@ -14,9 +15,9 @@ pub enum EdgeError {
     /// The body is JSON of another shape, or a value cannot be understood.
     #[error("fields of the request cannot be understood")]
     InvalidFields(Vec<FieldError>),
-    /// The body is well-formed and breaks a rule.
-    #[error("fields of the request break a rule")]
-    RuleBroken(Vec<FieldError>),
+    /// The field `password` breaks a rule.
+    #[error(transparent)]
+    Password(PasswordError),
     /// The body is not declared as JSON.
     #[error("the body is not declared as JSON")]
     UnsupportedMediaType,
@@ -54,7 +55,7 @@ impl ServiceError for EdgeError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::MalformedJson | Self::InvalidFields(_) | Self::IncompleteBody => ErrorKind::Malformed,
-            Self::RuleBroken(_) => ErrorKind::Unprocessable,
+            Self::Password(_) => ErrorKind::Unprocessable,
             Self::UnsupportedMediaType => ErrorKind::UnsupportedMediaType,
             Self::PayloadTooLarge => ErrorKind::PayloadTooLarge,
             Self::MissingToken | Self::InvalidToken => ErrorKind::Unauthenticated,
@@ -68,11 +69,7 @@ impl ServiceError for EdgeError {
         match self {
             Self::MalformedJson => "malformed_json",
             Self::InvalidFields(_) => "invalid_request",
-            // With one broken rule its code is the problem's, so that clients need not look further.
-            Self::RuleBroken(errors) => match errors.as_slice() {
-                [only] => rule_code(&only.code),
-                _ => "validation_failed",
-            },
+            Self::Password(error) => password_rules::code(*error),
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::PayloadTooLarge => "payload_too_large",
             Self::IncompleteBody => "incomplete_body",
@@ -87,7 +84,8 @@ impl ServiceError for EdgeError {
     fn public_detail(&self) -> Cow<'static, str> {
         match self {
             Self::MalformedJson => "The body is not a JSON object.".into(),
-            Self::InvalidFields(errors) | Self::RuleBroken(errors) => match errors.as_slice() {
+            Self::Password(error) => password_rules::detail(*error).into(),
+            Self::InvalidFields(errors) => match errors.as_slice() {
                 [only] => only.detail.clone().into(),
                 _ => self.kind().title().into(),
             },
@@ -102,17 +100,11 @@ impl ServiceError for EdgeError {
 
     fn field_errors(&self) -> Vec<FieldError> {
         match self {
-            Self::InvalidFields(errors) | Self::RuleBroken(errors) => errors.clone(),
+            Self::InvalidFields(errors) => errors.clone(),
+            Self::Password(error) => vec![password_rules::field_error("password", *error)],
             _ => Vec::new(),
         }
     }
-}
-
-fn rule_code(code: &str) -> &'static str {
-    ["password_too_short", "password_too_long", "password_invalid", "password_context"]
-        .into_iter()
-        .find(|known| *known == code)
-        .unwrap_or("validation_failed")
 }
 
 /// Answers whatever no route took: paths that nobody knows, and known ones with another method.

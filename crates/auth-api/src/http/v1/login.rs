@@ -6,10 +6,7 @@ use utoipa::ToSchema;
 
 use super::session_tokens::SessionTokens;
 use crate::{
-    app::{
-        login::{Login, login as log_in},
-        password_rules,
-    },
+    app::login::{Login, login as log_in},
     domain::{display_name::DisplayName, email_address::EmailAddress, plain_password::PlainPassword},
     http::{
         ApiError, edge_error::EdgeError, json::ValidJson, openapi::ProblemDocument,
@@ -74,8 +71,7 @@ pub async fn login(
 fn parse(body: &LoginRequest) -> Result<Login, EdgeError> {
     let email = EmailAddress::parse(&body.email)
         .map_err(|_| EdgeError::invalid("email", "email_invalid", "This is not an e-mail address."))?;
-    let password = PlainPassword::presented(&body.password)
-        .map_err(|error| EdgeError::RuleBroken(vec![password_rules::field_error("password", error)]))?;
+    let password = PlainPassword::presented(&body.password).map_err(EdgeError::Password)?;
     let device_name = body.device_name.as_deref().map(DisplayName::parse).transpose().map_err(|_| {
         EdgeError::invalid("deviceName", "device_name_invalid", "Use 1 to 100 printable characters.")
     })?;

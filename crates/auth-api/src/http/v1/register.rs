@@ -10,10 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    app::{
-        password_rules,
-        register::{Registration, register as register_account},
-    },
+    app::register::{Registration, register as register_account},
     domain::{display_name::DisplayName, email_address::EmailAddress, plain_password::PlainPassword},
     http::{
         ApiError, edge_error::EdgeError, json::ValidJson, openapi::ProblemDocument,
@@ -85,8 +82,7 @@ fn parse(body: RegisterRequest, headers: &HeaderMap) -> Result<Registration, Edg
         EdgeError::invalid("displayName", "display_name_invalid", "Use 1 to 100 printable characters.")
     })?;
     let name = display_name.as_ref().map(DisplayName::as_str);
-    let password = PlainPassword::chosen(&body.password, &email, name)
-        .map_err(|error| EdgeError::RuleBroken(vec![password_rules::field_error("password", error)]))?;
+    let password = PlainPassword::chosen(&body.password, &email, name).map_err(EdgeError::Password)?;
     let locale = match body.locale {
         Some(tag) => Locale::from_tag(&tag)
             .ok_or_else(|| EdgeError::invalid("locale", "locale_unknown", "Mails are written in: en, de."))?,
