@@ -50,11 +50,47 @@ pub enum MailTemplate {
     VerifyEmail,
     /// Tells an owner that somebody tried to register their address.
     AlreadyRegistered,
+    /// Lets somebody who forgot their password choose another.
+    ResetPassword,
+    /// Tells an owner that their password is another one now.
+    PasswordChanged,
+    /// Proves that a new address is its owner's.
+    EmailChangeConfirm,
+    /// Tells the old address that another takes its place, or took it.
+    EmailChangeNotice,
+    /// Tells an owner that somebody logged in from a device that is not known.
+    NewDevice,
+    /// Tells an owner that logging in takes a code now.
+    TotpEnabled,
+    /// Tells an owner that logging in takes no code any more.
+    TotpDisabled,
+    /// Tells an owner that one of their recovery codes is gone.
+    RecoveryCodeUsed,
+    /// Tells an owner that a session was ended because two parties used it.
+    SessionStolen,
+    /// Tells an owner that their password is not accepted any more, because somebody guesses at it.
+    AccountLocked,
+    /// Tells an owner when their account will be deleted, and how to keep it.
+    AccountDeletion,
 }
 
 impl MailTemplate {
     /// All of them.
-    pub const ALL: &[Self] = &[Self::VerifyEmail, Self::AlreadyRegistered];
+    pub const ALL: &[Self] = &[
+        Self::VerifyEmail,
+        Self::AlreadyRegistered,
+        Self::ResetPassword,
+        Self::PasswordChanged,
+        Self::EmailChangeConfirm,
+        Self::EmailChangeNotice,
+        Self::NewDevice,
+        Self::TotpEnabled,
+        Self::TotpDisabled,
+        Self::RecoveryCodeUsed,
+        Self::SessionStolen,
+        Self::AccountLocked,
+        Self::AccountDeletion,
+    ];
 
     /// The name in JSON, file names and metrics.
     #[must_use]
@@ -62,6 +98,17 @@ impl MailTemplate {
         match self {
             Self::VerifyEmail => "verify_email",
             Self::AlreadyRegistered => "already_registered",
+            Self::ResetPassword => "reset_password",
+            Self::PasswordChanged => "password_changed",
+            Self::EmailChangeConfirm => "email_change_confirm",
+            Self::EmailChangeNotice => "email_change_notice",
+            Self::NewDevice => "new_device",
+            Self::TotpEnabled => "totp_enabled",
+            Self::TotpDisabled => "totp_disabled",
+            Self::RecoveryCodeUsed => "recovery_code_used",
+            Self::SessionStolen => "session_stolen",
+            Self::AccountLocked => "account_locked",
+            Self::AccountDeletion => "account_deletion",
         }
     }
 }
@@ -125,6 +172,18 @@ impl Lane {
     }
 }
 
+/// When something happened to an account, and from where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Occasion {
+    /// When.
+    pub occurred_at: DateTime<Utc>,
+    /// The network address it came from, if known.
+    pub ip: Option<String>,
+    /// The device's name as its user chose it, or what its browser calls itself.
+    pub device: Option<String>,
+}
+
 /// What a template is filled with. Holds links that are credentials: it has no `Debug` worth the name.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "template", rename_all = "snake_case", rename_all_fields = "camelCase")]
@@ -147,6 +206,109 @@ pub enum MailParameters {
         /// Where to ask for a new password.
         reset_link: String,
     },
+    /// For [`MailTemplate::ResetPassword`].
+    ResetPassword {
+        /// The name to greet, if one was given.
+        display_name: Option<String>,
+        /// Where to choose a new password, with the token.
+        link: String,
+        /// Minutes until the link expires.
+        expires_in_minutes: u32,
+    },
+    /// For [`MailTemplate::PasswordChanged`], after a change and after a reset.
+    PasswordChanged {
+        /// The name to greet, if one was given.
+        display_name: Option<String>,
+        /// For "this wasn't me": ends all sessions and asks for a new password, with the token.
+        secure_link: String,
+        /// The change.
+        occasion: Occasion,
+    },
+    /// For [`MailTemplate::EmailChangeConfirm`], to the new address.
+    EmailChangeConfirm {
+        /// The name to greet, if one was given.
+        display_name: Option<String>,
+        /// The link that makes the new address the account's, with the token.
+        link: String,
+        /// Minutes until the link expires.
+        expires_in_minutes: u32,
+    },
+    /// For [`MailTemplate::EmailChangeNotice`], to the old address.
+    EmailChangeNotice {
+        /// The name to greet, if one was given.
+        display_name: Option<String>,
+        /// The new address, so far as its owner recognises it and nobody else learns it.
+        new_email_masked: String,
+        /// Takes the old address back within 72 hours of the change, with the token.
+        undo_link: Option<String>,
+        /// Whether the address was changed; else it was only asked for.
+        completed: bool,
+    },
+    /// For [`MailTemplate::NewDevice`].
+    NewDevice {
+        /// The name to greet, if one was given.
+        display_name: Option<String>,
+        /// For "this wasn't me": ends all sessions and asks for a new password, with the token.
+        secure_link: String,
+        /// The login.
+        occasion: Occasion,
+    },
+    /// For [`MailTemplate::TotpEnabled`].
+    TotpEnabled {
+        /// The name to greet, if one was given.
+        display_name: Option<String>,
+        /// For "this wasn't me": ends all sessions and asks for a new password, with the token.
+        secure_link: String,
+        /// The change.
+        occasion: Occasion,
+    },
+    /// For [`MailTemplate::TotpDisabled`].
+    TotpDisabled {
+        /// The name to greet, if one was given.
+        display_name: Option<String>,
+        /// For "this wasn't me": ends all sessions and asks for a new password, with the token.
+        secure_link: String,
+        /// The change.
+        occasion: Occasion,
+    },
+    /// For [`MailTemplate::RecoveryCodeUsed`].
+    RecoveryCodeUsed {
+        /// The name to greet, if one was given.
+        display_name: Option<String>,
+        /// For "this wasn't me": ends all sessions and asks for a new password, with the token.
+        secure_link: String,
+        /// The use.
+        occasion: Occasion,
+        /// How many codes are left.
+        remaining: u32,
+    },
+    /// For [`MailTemplate::SessionStolen`].
+    SessionStolen {
+        /// The name to greet, if one was given.
+        display_name: Option<String>,
+        /// For "this wasn't me": ends all sessions and asks for a new password, with the token.
+        secure_link: String,
+        /// The second use of what works once.
+        occasion: Occasion,
+    },
+    /// For [`MailTemplate::AccountLocked`].
+    AccountLocked {
+        /// The name to greet, if one was given.
+        display_name: Option<String>,
+        /// Where to choose a new password.
+        reset_link: String,
+        /// When the password stopped being accepted.
+        occurred_at: DateTime<Utc>,
+    },
+    /// For [`MailTemplate::AccountDeletion`].
+    AccountDeletion {
+        /// The name to greet, if one was given.
+        display_name: Option<String>,
+        /// Keeps the account, with the token.
+        restore_link: String,
+        /// When it is too late.
+        deletes_at: DateTime<Utc>,
+    },
 }
 
 impl MailParameters {
@@ -156,6 +318,37 @@ impl MailParameters {
         match self {
             Self::VerifyEmail { .. } => MailTemplate::VerifyEmail,
             Self::AlreadyRegistered { .. } => MailTemplate::AlreadyRegistered,
+            Self::ResetPassword { .. } => MailTemplate::ResetPassword,
+            Self::PasswordChanged { .. } => MailTemplate::PasswordChanged,
+            Self::EmailChangeConfirm { .. } => MailTemplate::EmailChangeConfirm,
+            Self::EmailChangeNotice { .. } => MailTemplate::EmailChangeNotice,
+            Self::NewDevice { .. } => MailTemplate::NewDevice,
+            Self::TotpEnabled { .. } => MailTemplate::TotpEnabled,
+            Self::TotpDisabled { .. } => MailTemplate::TotpDisabled,
+            Self::RecoveryCodeUsed { .. } => MailTemplate::RecoveryCodeUsed,
+            Self::SessionStolen { .. } => MailTemplate::SessionStolen,
+            Self::AccountLocked { .. } => MailTemplate::AccountLocked,
+            Self::AccountDeletion { .. } => MailTemplate::AccountDeletion,
+        }
+    }
+
+    /// The name to greet, if one was given.
+    #[must_use]
+    pub fn display_name(&self) -> Option<&str> {
+        match self {
+            Self::VerifyEmail { display_name, .. }
+            | Self::AlreadyRegistered { display_name, .. }
+            | Self::ResetPassword { display_name, .. }
+            | Self::PasswordChanged { display_name, .. }
+            | Self::EmailChangeConfirm { display_name, .. }
+            | Self::EmailChangeNotice { display_name, .. }
+            | Self::NewDevice { display_name, .. }
+            | Self::TotpEnabled { display_name, .. }
+            | Self::TotpDisabled { display_name, .. }
+            | Self::RecoveryCodeUsed { display_name, .. }
+            | Self::SessionStolen { display_name, .. }
+            | Self::AccountLocked { display_name, .. }
+            | Self::AccountDeletion { display_name, .. } => display_name.as_deref(),
         }
     }
 }

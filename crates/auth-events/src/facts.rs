@@ -1,6 +1,7 @@
 //! Every fact, with what it adds to [`Fact`](crate::Fact).
 
 use auth_ids::{SessionId, Uuid};
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +49,37 @@ facts! {
         /// Whether the registering browser opened the link; otherwise a new password was set.
         same_browser: bool,
     }
+    /// A change of address was asked for; the new one is not proved yet.
+    UserEmailChangeRequested = "user.email_change_requested" v 1 {}
+    /// The new address was proved and is the account's now.
+    UserEmailChanged = "user.email_changed" v 1 {}
+    /// A change of address was undone from the old one.
+    UserEmailChangeUndone = "user.email_change_undone" v 1 {}
+    /// A user changed their password, knowing the old one.
+    UserPasswordChanged = "user.password_changed" v 1 {}
+    /// Somebody asked for a link to set a new password.
+    UserPasswordResetRequested = "user.password_reset_requested" v 1 {
+        /// Whether a mail was sent; not, for example, when too many were asked for.
+        mail_sent: bool,
+    }
+    /// A password was set with the link of a mail.
+    UserPasswordReset = "user.password_reset" v 1 {}
+    /// A user changed how they are shown or spoken to.
+    UserProfileUpdated = "user.profile_updated" v 1 {
+        /// The names of the fields that changed.
+        fields: Vec<String>,
+    }
+    /// A user asked for their account to be deleted.
+    UserDeletionRequested = "user.deletion_requested" v 1 {
+        /// When it will be.
+        deletes_at: DateTime<Utc>,
+    }
+    /// A user took back that they want their account deleted.
+    UserDeletionCancelled = "user.deletion_cancelled" v 1 {}
+    /// An account was deleted because its owner wanted it.
+    UserDeleted = "user.deleted" v 1 {}
+    /// A user asked for a copy of their data.
+    UserDataExported = "user.data_exported" v 1 {}
     /// A password was presented.
     AuthLogin = "auth.login" v 1 {
         /// The authentication methods used (RFC 8176).
@@ -56,6 +88,18 @@ facts! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         identifier_hash: Option<String>,
     }
+    /// A password was right and a second factor is asked for.
+    AuthLoginChallenge = "auth.login_challenge" v 1 {
+        /// The second factors that would do.
+        methods: Vec<String>,
+    }
+    /// Somebody with a session proved once more who they are.
+    AuthReauthenticated = "auth.reauthenticated" v 1 {
+        /// The authentication methods used (RFC 8176).
+        methods: Vec<String>,
+        /// What it was for.
+        purpose: String,
+    }
     /// A user ended one of their sessions.
     AuthLogout = "auth.logout" v 1 {}
     /// A captcha answer was refused.
@@ -63,6 +107,64 @@ facts! {
         /// What the answer was for.
         action: String,
     }
+    /// A user began to set up codes of an authenticator app.
+    MfaTotpEnrollStarted = "mfa.totp_enroll_started" v 1 {}
+    /// Codes of an authenticator app are asked for from now on.
+    MfaTotpEnabled = "mfa.totp_enabled" v 1 {}
+    /// Codes of an authenticator app are not asked for any more.
+    MfaTotpDisabled = "mfa.totp_disabled" v 1 {}
+    /// A code of an authenticator app was presented.
+    MfaTotpVerify = "mfa.totp_verify" v 1 {}
+    /// Recovery codes were made, in place of all earlier ones.
+    MfaRecoveryCodesGenerated = "mfa.recovery_codes_generated" v 1 {
+        /// How many.
+        count: u32,
+    }
+    /// A recovery code was presented.
+    MfaRecoveryCodeUsed = "mfa.recovery_code_used" v 1 {
+        /// How many are left.
+        remaining: u32,
+    }
+    /// A browser needs no second factor for a while.
+    MfaDeviceTrusted = "mfa.device_trusted" v 1 {
+        /// Until when.
+        trusted_until: DateTime<Utc>,
+    }
+    /// No browser is trusted any more.
+    MfaDeviceUntrusted = "mfa.device_untrusted" v 1 {
+        /// How many were.
+        devices: u32,
+    }
+    /// Attempts at a factor were stopped after failures.
+    SecurityAccountLocked = "security.account_locked" v 1 {
+        /// The factor: `password` or `second_factor`.
+        factor: String,
+        /// When attempts are possible again; never before a reset when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<DateTime<Utc>>,
+        /// A keyed hash of the address that was tried, where it has no account.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        identifier_hash: Option<String>,
+    }
+    /// Attempts at a factor are possible again.
+    SecurityAccountUnlocked = "security.account_unlocked" v 1 {
+        /// The factor: `password` or `second_factor`.
+        factor: String,
+    }
+    /// An owner declared by the link of a mail that somebody else was in their account.
+    SecurityAccountSecured = "security.account_secured" v 1 {}
+    /// A limit refused requests of a client.
+    SecurityRateLimited = "security.rate_limited" v 1 {
+        /// The limit's name.
+        limit: String,
+    }
+    /// Many different accounts were tried from one network.
+    SecurityCredentialStuffing = "security.credential_stuffing" v 1 {
+        /// The limit's name.
+        limit: String,
+    }
+    /// A session was begun from a browser that was not known.
+    SecurityNewDevice = "security.new_device" v 1 {}
     /// A session began.
     SessionCreated = "session.created" v 1 {
         /// The session.
@@ -94,6 +196,15 @@ facts! {
         /// The session.
         #[schemars(with = "Uuid")]
         session_id: SessionId,
+    }
+    /// All sessions of a user ended before their time, or all but one.
+    SessionRevokedAll = "session.revoked_all" v 1 {
+        /// How many ended.
+        revoked: u32,
+        /// The one that lives on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Option<Uuid>")]
+        kept: Option<SessionId>,
     }
     /// An operator created an account.
     AdminUserCreated = "admin.user_created" v 1 {

@@ -34,6 +34,18 @@ ids! {
     OneTimeTokenId = OneTimeTokenKind("one_time_token");
     /// One access token (`jti`).
     AccessTokenId = AccessTokenKind("access_token");
+    /// A browser that logged in before.
+    DeviceId = DeviceKind("device");
+    /// A login that awaits its second factor, as a row.
+    LoginChallengeId = LoginChallengeKind("login_challenge");
+    /// A change of an account's address.
+    EmailChangeId = EmailChangeKind("email_change");
+    /// A request that is done in the background.
+    DeferredRequestId = DeferredRequestKind("deferred_request");
+    /// A decision to end sessions.
+    RevocationId = RevocationKind("revocation");
+    /// A copy of a user's data.
+    DataExportId = DataExportKind("data_export");
 }
 
 /// A new version 7 id: 48 bits of `clock`'s time in milliseconds and 74 bits of `rng`.

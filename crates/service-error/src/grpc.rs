@@ -11,7 +11,9 @@ pub const ERROR_DOMAIN: &str = "feature-auth";
 /// The status that `error` becomes on the wire, with its reason in `google.rpc.ErrorInfo`.
 #[must_use]
 pub fn into_status(error: &(impl ServiceError + ?Sized)) -> Status {
-    let mut details = ErrorDetails::with_error_info(error.reason(), ERROR_DOMAIN, HashMap::new());
+    let metadata: HashMap<String, String> =
+        error.metadata().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let mut details = ErrorDetails::with_error_info(error.reason(), ERROR_DOMAIN, metadata);
     if let Some(wait) = error.retry_after() {
         details.set_retry_info(Some(wait));
     }
@@ -23,6 +25,13 @@ pub fn into_status(error: &(impl ServiceError + ?Sized)) -> Status {
 pub fn error_reason(status: &Status) -> Option<String> {
     let info = status.get_details_error_info()?;
     (info.domain == ERROR_DOMAIN).then_some(info.reason)
+}
+
+/// What a status that one of our services sent says besides its reason; often nothing.
+#[must_use]
+pub fn error_metadata(status: &Status) -> HashMap<String, String> {
+    let info = status.get_details_error_info().filter(|info| info.domain == ERROR_DOMAIN);
+    info.map(|info| info.metadata).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -41,6 +50,9 @@ mod tests {
         fn reason(&self) -> &'static str {
             "session_not_found"
         }
+        fn metadata(&self) -> Vec<(&'static str, String)> {
+            vec![("row", "17".to_owned())]
+        }
     }
 
     #[test]
@@ -49,5 +61,15 @@ mod tests {
         assert_eq!(status.code(), tonic::Code::NotFound);
         assert_eq!(error_reason(&status).as_deref(), Some("session_not_found"));
         assert!(!status.message().contains("row 17"));
+    }
+
+    #[test]
+    fn metadata_is_read_from_our_own_services_only() {
+        let status = into_status(&Missing);
+        assert_eq!(error_metadata(&status), HashMap::from([("row".to_owned(), "17".to_owned())]));
+        let details = ErrorDetails::with_error_info("x", "elsewhere", error_metadata(&status));
+        let foreign = Status::with_error_details(tonic::Code::NotFound, "", details);
+        assert!(error_metadata(&foreign).is_empty());
+        assert!(error_metadata(&Status::not_found("")).is_empty());
     }
 }

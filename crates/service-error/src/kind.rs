@@ -18,6 +18,10 @@ pub enum ErrorKind {
     Conflict,
     /// The body is larger than the limit.
     PayloadTooLarge,
+    /// The request names a host that is not this one.
+    Misdirected,
+    /// The head of the request is larger than the limit.
+    HeadTooLarge,
     /// The body is of a media type that is not understood.
     UnsupportedMediaType,
     /// The request was understood and breaks a rule.
@@ -47,6 +51,8 @@ impl ErrorKind {
             Self::Conflict => StatusCode::CONFLICT,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Locked => StatusCode::LOCKED,
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
@@ -59,13 +65,15 @@ impl ErrorKind {
     #[must_use]
     pub fn grpc_code(self) -> Code {
         match self {
-            Self::Malformed | Self::UnsupportedMediaType | Self::Unprocessable => Code::InvalidArgument,
+            Self::Malformed | Self::UnsupportedMediaType | Self::Unprocessable | Self::Misdirected => {
+                Code::InvalidArgument
+            }
             Self::Unauthenticated => Code::Unauthenticated,
             Self::Forbidden => Code::PermissionDenied,
             Self::NotFound => Code::NotFound,
             Self::MethodNotAllowed => Code::Unimplemented,
             Self::Conflict | Self::Locked => Code::FailedPrecondition,
-            Self::PayloadTooLarge | Self::TooManyRequests => Code::ResourceExhausted,
+            Self::PayloadTooLarge | Self::HeadTooLarge | Self::TooManyRequests => Code::ResourceExhausted,
             Self::Unavailable => Code::Unavailable,
             Self::DeadlineExceeded => Code::DeadlineExceeded,
             Self::Internal => Code::Internal,
@@ -82,7 +90,8 @@ impl ErrorKind {
             Self::NotFound => "There is no such resource.",
             Self::MethodNotAllowed => "The resource does not support this method.",
             Self::Conflict => "The resource is in another state.",
-            Self::PayloadTooLarge => "The request is too large.",
+            Self::PayloadTooLarge | Self::HeadTooLarge => "The request is too large.",
+            Self::Misdirected => "The request is for another host.",
             Self::UnsupportedMediaType => "The media type is not supported.",
             Self::Unprocessable => "The request breaks a rule.",
             Self::Locked => "The second factor is locked for a while.",

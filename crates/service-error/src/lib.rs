@@ -7,7 +7,7 @@ mod problem;
 
 use std::{borrow::Cow, time::Duration};
 
-pub use grpc::{ERROR_DOMAIN, error_reason, into_status};
+pub use grpc::{ERROR_DOMAIN, error_metadata, error_reason, into_status};
 pub use kind::ErrorKind;
 pub use problem::{FieldError, Problem};
 
@@ -34,6 +34,12 @@ pub trait ServiceError: std::error::Error {
     /// How long to wait before trying again; also sent as `Retry-After`.
     fn retry_after(&self) -> Option<Duration> {
         None
+    }
+
+    /// What else the calling service must know to act on it, by name. Services alone see it, in `google.rpc.ErrorInfo.metadata`; a problem document
+    /// never has it.
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
     }
 
     /// Whether solving a captcha would help.

@@ -14,6 +14,7 @@ use service_runtime::{
     require_database,
 };
 use tonic::service::Routes;
+use turns::Turns;
 
 use crate::{
     Config, SERVICE_NAME,
@@ -21,7 +22,6 @@ use crate::{
         denied_calls::{self, DeniedCalls, DeniedCallsWriter},
         last_seen::LastSeen,
         signing_keys::SigningKeys,
-        turns::Turns,
     },
     domain::access_token::TokenScope,
     migrations, rpc,

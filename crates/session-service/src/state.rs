@@ -1,13 +1,15 @@
 //! What every use case works with.
 
+use auth_ids::Uuid;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use clock::SharedClock;
 use pg::Database;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 use sealing::KeyRing;
+use turns::Turns;
 
 use crate::{
-    app::{last_seen::LastSeen, signing_keys::SigningKeys, turns::Turns},
+    app::{last_seen::LastSeen, signing_keys::SigningKeys},
     domain::access_token::TokenScope,
 };
 
@@ -21,7 +23,7 @@ pub struct App {
     pub token_ttl: TimeDelta,
     pub last_seen: LastSeen,
     /// By session, and by user where a user's sessions change as a set.
-    pub turns: Turns,
+    pub turns: Turns<Uuid>,
     pub wake: outbox::Wake,
     pub metrics: Metrics,
 }

@@ -193,6 +193,55 @@ pub struct RevokeSessionResponse {
     pub user_id: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeUserSessionsRequest {
+    #[prost(string, tag = "1")]
+    pub user_id: ::prost::alloc::string::String,
+    /// UUID of the one session that lives on, if it is a live one of the user.
+    #[prost(string, optional, tag = "2")]
+    pub except_session_id: ::core::option::Option<::prost::alloc::string::String>,
+    /// Stable code for the audit log: "password_changed", … With "logout_all" the user is recorded as the one who did it, otherwise the
+    /// calling service.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub request_id: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "5")]
+    pub device: ::core::option::Option<Device>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeUserSessionsResponse {
+    /// How many sessions were live until now.
+    #[prost(uint32, tag = "1")]
+    pub revoked: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ElevateSessionRequest {
+    #[prost(string, tag = "1")]
+    pub session_id: ::prost::alloc::string::String,
+    /// UUID of the user; a session of another one is NOT_FOUND.
+    #[prost(string, tag = "2")]
+    pub user_id: ::prost::alloc::string::String,
+    /// How the user authenticated this time (RFC 8176); added to what the session knows.
+    #[prost(string, repeated, tag = "3")]
+    pub amr: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The level that was reached, 1 or 2; the session's own never falls.
+    #[prost(uint32, tag = "4")]
+    pub aal: u32,
+    /// The device as it looks now; its name is kept.
+    #[prost(message, optional, tag = "5")]
+    pub device: ::core::option::Option<Device>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ElevateSessionResponse {
+    /// PASETO v4.public.
+    #[prost(string, tag = "1")]
+    pub access_token: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub access_expires_in: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "3")]
+    pub session: ::core::option::Option<Session>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListSessionsRequest {
     #[prost(string, tag = "1")]
     pub user_id: ::prost::alloc::string::String,
@@ -419,7 +468,7 @@ pub mod session_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Exchanges a refresh token for a new pair. UNAUTHENTICATED with reason refresh_token_invalid, refresh_token_reused or
-        /// session_ended.
+        /// session_ended. With refresh_token_reused the metadata of ErrorInfo has user_id and session_id of the session that was ended.
         pub async fn refresh(
             &mut self,
             request: impl tonic::IntoRequest<super::RefreshRequest>,
@@ -473,6 +522,70 @@ pub mod session_service_client {
                     GrpcMethod::new(
                         "feature_auth.session.v1.SessionService",
                         "RevokeSession",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Ends the live sessions of a user, all or all but one, at once. Idempotent: what has ended already is not counted. If none is kept, the
+        /// user's epoch advances too, so that no access token from before is good anywhere.
+        pub async fn revoke_user_sessions(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RevokeUserSessionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeUserSessionsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/feature_auth.session.v1.SessionService/RevokeUserSessions",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "feature_auth.session.v1.SessionService",
+                        "RevokeUserSessions",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes note that the user of a live session has just authenticated again, and gives an access token that says so. Refresh tokens stay as
+        /// they are; what is issued with them from now on says so too. Access tokens from before go on saying what they say. A session that
+        /// reaches level 2 lives no longer than one that began with it would. NOT_FOUND with reason session_not_found; UNAUTHENTICATED with reason
+        /// session_ended.
+        pub async fn elevate_session(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ElevateSessionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ElevateSessionResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/feature_auth.session.v1.SessionService/ElevateSession",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "feature_auth.session.v1.SessionService",
+                        "ElevateSession",
                     ),
                 );
             self.inner.unary(req, path, codec).await
@@ -569,7 +682,7 @@ pub mod session_service_server {
             tonic::Status,
         >;
         /// Exchanges a refresh token for a new pair. UNAUTHENTICATED with reason refresh_token_invalid, refresh_token_reused or
-        /// session_ended.
+        /// session_ended. With refresh_token_reused the metadata of ErrorInfo has user_id and session_id of the session that was ended.
         async fn refresh(
             &self,
             request: tonic::Request<super::RefreshRequest>,
@@ -581,6 +694,26 @@ pub mod session_service_server {
             request: tonic::Request<super::RevokeSessionRequest>,
         ) -> std::result::Result<
             tonic::Response<super::RevokeSessionResponse>,
+            tonic::Status,
+        >;
+        /// Ends the live sessions of a user, all or all but one, at once. Idempotent: what has ended already is not counted. If none is kept, the
+        /// user's epoch advances too, so that no access token from before is good anywhere.
+        async fn revoke_user_sessions(
+            &self,
+            request: tonic::Request<super::RevokeUserSessionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeUserSessionsResponse>,
+            tonic::Status,
+        >;
+        /// Takes note that the user of a live session has just authenticated again, and gives an access token that says so. Refresh tokens stay as
+        /// they are; what is issued with them from now on says so too. Access tokens from before go on saying what they say. A session that
+        /// reaches level 2 lives no longer than one that began with it would. NOT_FOUND with reason session_not_found; UNAUTHENTICATED with reason
+        /// session_ended.
+        async fn elevate_session(
+            &self,
+            request: tonic::Request<super::ElevateSessionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ElevateSessionResponse>,
             tonic::Status,
         >;
         /// Lists the live sessions of a user, newest first.
@@ -844,6 +977,98 @@ pub mod session_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RevokeSessionSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/feature_auth.session.v1.SessionService/RevokeUserSessions" => {
+                    #[allow(non_camel_case_types)]
+                    struct RevokeUserSessionsSvc<T: SessionService>(pub Arc<T>);
+                    impl<
+                        T: SessionService,
+                    > tonic::server::UnaryService<super::RevokeUserSessionsRequest>
+                    for RevokeUserSessionsSvc<T> {
+                        type Response = super::RevokeUserSessionsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RevokeUserSessionsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SessionService>::revoke_user_sessions(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RevokeUserSessionsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/feature_auth.session.v1.SessionService/ElevateSession" => {
+                    #[allow(non_camel_case_types)]
+                    struct ElevateSessionSvc<T: SessionService>(pub Arc<T>);
+                    impl<
+                        T: SessionService,
+                    > tonic::server::UnaryService<super::ElevateSessionRequest>
+                    for ElevateSessionSvc<T> {
+                        type Response = super::ElevateSessionResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ElevateSessionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SessionService>::elevate_session(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ElevateSessionSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

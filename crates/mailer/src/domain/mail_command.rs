@@ -130,8 +130,19 @@ fn recipient(text: &str) -> Result<Address, Refusal> {
 
 fn links(parameters: &MailParameters) -> Vec<&str> {
     match parameters {
-        MailParameters::VerifyEmail { link, .. } => vec![link],
+        MailParameters::VerifyEmail { link, .. }
+        | MailParameters::ResetPassword { link, .. }
+        | MailParameters::EmailChangeConfirm { link, .. } => vec![link],
         MailParameters::AlreadyRegistered { login_link, reset_link, .. } => vec![login_link, reset_link],
+        MailParameters::EmailChangeNotice { undo_link, .. } => undo_link.iter().map(String::as_str).collect(),
+        MailParameters::PasswordChanged { secure_link, .. }
+        | MailParameters::NewDevice { secure_link, .. }
+        | MailParameters::TotpEnabled { secure_link, .. }
+        | MailParameters::TotpDisabled { secure_link, .. }
+        | MailParameters::RecoveryCodeUsed { secure_link, .. }
+        | MailParameters::SessionStolen { secure_link, .. } => vec![secure_link],
+        MailParameters::AccountLocked { reset_link, .. } => vec![reset_link],
+        MailParameters::AccountDeletion { restore_link, .. } => vec![restore_link],
     }
 }
 

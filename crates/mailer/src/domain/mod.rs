@@ -1,8 +1,11 @@
 //! The rules of delivering mail: pure, without I/O and without a clock.
 
+pub mod chosen_name;
 pub mod claim;
-pub mod greeting_name;
+pub mod device_label;
 pub mod mail_command;
+pub mod masked_address;
 pub mod message;
 pub mod retry_ladder;
 pub mod settlement;
+pub mod time_in_words;

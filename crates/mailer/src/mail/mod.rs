@@ -6,3 +6,4 @@ mod conversation;
 pub mod renderer;
 pub mod smtp;
 pub mod smtp_server;
+mod templates;

@@ -151,6 +151,7 @@ pub async fn database() -> TestDatabase {
 pub fn unconnected(environment: Environment) -> CommonConfig {
     CommonConfig {
         environment,
+        encryption: service_runtime::Encryption::Optional,
         database_url: "postgres://localhost/x".to_owned().into(),
         migrations_database_url: "postgres://localhost/x".to_owned().into(),
         bootstrap_database_url: None,

@@ -4,7 +4,7 @@ use auth_events::{
     Client, Envelope, Fact, FactDetail, Severity,
     facts::{
         AuthLogout, SessionCreated, SessionRefreshReuseDetected, SessionRefreshed, SessionRevoked,
-        SystemAccessDenied, SystemKeyRotated,
+        SessionRevokedAll, SystemAccessDenied, SystemKeyRotated,
     },
 };
 use auth_ids::UserId;
@@ -66,6 +66,33 @@ pub fn revoked_by_service(
     let mut fact = Fact::by_service(name, detail).from_client(client);
     fact.reason = Some(reason.to_owned());
     about(session, fact, clock)
+}
+
+/// The user ended all their sessions, or all but one.
+pub fn all_revoked_by_user(
+    user: UserId,
+    detail: SessionRevokedAll,
+    reason: &str,
+    client: Client,
+    clock: &dyn Clock,
+) -> Envelope<Fact<SessionRevokedAll>> {
+    let mut fact = Fact::by_user(user, detail).from_client(client);
+    fact.reason = Some(reason.to_owned());
+    state(Some(user), fact, clock)
+}
+
+/// The service `name` ended all sessions of the user, or all but one.
+pub fn all_revoked_by_service(
+    user: UserId,
+    detail: SessionRevokedAll,
+    name: &str,
+    reason: &str,
+    client: Client,
+    clock: &dyn Clock,
+) -> Envelope<Fact<SessionRevokedAll>> {
+    let mut fact = Fact::by_service(name, detail).from_client(client);
+    fact.reason = Some(reason.to_owned());
+    state(Some(user), fact, clock)
 }
 
 /// The user ended the session by logging out.

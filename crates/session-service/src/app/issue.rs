@@ -22,6 +22,12 @@ pub struct Tokens {
     pub refresh_expires_at: DateTime<Utc>,
 }
 
+/// An access token without a refresh token.
+pub struct FurtherAccess {
+    pub access: String,
+    pub access_expires_in: TimeDelta,
+}
+
 /// A session with the tokens of its current generation.
 pub struct Issued {
     pub session: Session,
@@ -71,6 +77,23 @@ impl App {
             access_expires_in: (claims.exp - now).max(TimeDelta::zero()),
             refresh: refresh_key.issue(session.id, session.line.generation),
             refresh_expires_at: session.idle_expires_at,
+        })
+    }
+
+    /// An access token beside the one of the current generation. Its id is random and stored nowhere: that it is in use tells nothing about
+    /// the refresh token.
+    pub fn further_access(
+        &self,
+        session: &Session,
+        epoch: u64,
+        signer: &SigningKey,
+        now: DateTime<Utc>,
+    ) -> Result<FurtherAccess, IssueError> {
+        let id = auth_ids::generate(&*self.clock, &mut clock::secure_rng());
+        let claims = session.further_access_claims(id, now, epoch, &self.scope, self.token_ttl);
+        Ok(FurtherAccess {
+            access: access_token::mint(&claims, signer, &self.scope)?,
+            access_expires_in: (claims.exp - now).max(TimeDelta::zero()),
         })
     }
 

@@ -3,6 +3,7 @@
 pub mod create_session;
 mod database_error;
 pub mod denied_calls;
+pub mod elevate_session;
 mod facts;
 mod issue;
 pub mod last_seen;
@@ -10,8 +11,8 @@ pub mod list_keys;
 pub mod list_sessions;
 pub mod refresh;
 pub mod revoke_session;
+pub mod revoke_user_sessions;
 pub mod signing_keys;
-pub mod turns;
 pub mod validate;
 
-pub use issue::{IssueError, Issued, Tokens};
+pub use issue::{FurtherAccess, IssueError, Issued, Tokens};

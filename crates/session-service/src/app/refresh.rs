@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use auth_events::Client;
-use auth_ids::GenericUuid;
+use auth_ids::{GenericUuid, SessionId, UserId};
 use diesel_async::AsyncConnection;
 use pg::AsyncPgConnection;
 use service_error::{ErrorKind, ServiceError};
@@ -33,7 +33,7 @@ pub enum RefreshError {
     #[error("the refresh token is not one of ours")]
     InvalidToken,
     #[error("the refresh token was used before")]
-    Reused,
+    Reused { user_id: UserId, session_id: SessionId },
     #[error("the session has ended")]
     Ended,
     #[error("tokens cannot be issued")]
@@ -47,7 +47,7 @@ pg::leaves_transactions!(RefreshError);
 impl ServiceError for RefreshError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::InvalidToken | Self::Reused | Self::Ended => ErrorKind::Unauthenticated,
+            Self::InvalidToken | Self::Reused { .. } | Self::Ended => ErrorKind::Unauthenticated,
             Self::Issue(error) => error.kind(),
             Self::Database(error) => database_error::kind(error),
         }
@@ -56,7 +56,7 @@ impl ServiceError for RefreshError {
     fn reason(&self) -> &'static str {
         match self {
             Self::InvalidToken => "refresh_token_invalid",
-            Self::Reused => "refresh_token_reused",
+            Self::Reused { .. } => "refresh_token_reused",
             Self::Ended => "session_ended",
             Self::Issue(error) => error.reason(),
             Self::Database(error) => database_error::reason(error),
@@ -67,6 +67,16 @@ impl ServiceError for RefreshError {
         match self {
             Self::Database(error) => database_error::retry_after(error),
             _ => None,
+        }
+    }
+
+    /// Whose token it was; the caller tells the owner.
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Reused { user_id, session_id } => {
+                vec![("user_id", user_id.to_string()), ("session_id", session_id.to_string())]
+            }
+            _ => Vec::new(),
         }
     }
 }
@@ -90,7 +100,7 @@ pub async fn refresh(app: &App, request: Refresh) -> Result<Issued, RefreshError
                 session.id = %session.id,
                 "Revoked session {} of user {}: a spent refresh token came back", session.id, session.user_id
             );
-            Err(RefreshError::Reused)
+            Err(RefreshError::Reused { user_id: session.user_id, session_id: session.id })
         }
         Outcome::Ended => Err(RefreshError::Ended),
     }

@@ -26,6 +26,15 @@ pub struct Grant {
     pub auth_time: DateTime<Utc>,
 }
 
+/// What the user of a session proved again.
+#[derive(Debug, Clone)]
+pub struct Proof {
+    /// How (RFC 8176).
+    pub amr: Vec<String>,
+    /// The authenticator assurance level, 1 or 2.
+    pub aal: u8,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Session {
     pub id: SessionId,
@@ -96,11 +105,59 @@ impl Session {
         }
     }
 
-    /// The claims of the one access token that belongs to the current generation. They depend on nothing else, so that
+    /// The session after its user authenticated again. What it may do never falls and its life never grows: one that reaches the second level ends
+    /// when one that begins there now would, at the latest.
+    #[must_use]
+    pub fn elevate(self, proof: Proof, device: &Device, now: DateTime<Utc>) -> Self {
+        let Grant { roles, permissions, mut amr, aal, auth_time } = self.grant;
+        for method in proof.amr {
+            if !amr.contains(&method) {
+                amr.push(method);
+            }
+        }
+        let aal = aal.max(proof.aal);
+        let limit = Lifetime::of(true, aal, &roles);
+        let expires_at = self.expires_at.min(now + limit.absolute);
+        let idle = self.idle.min(limit.idle);
+        Self {
+            grant: Grant { roles, permissions, amr, aal, auth_time: auth_time.max(now) },
+            device: self.device.seen_again_as(device),
+            last_seen_at: self.last_seen_at.max(now),
+            idle,
+            idle_expires_at: self.idle_expires_at.min(now + idle).min(expires_at),
+            expires_at,
+            ..self
+        }
+    }
+
+    /// The claims of the one access token that belongs to the current generation. They depend on the session alone, so that
     /// answering a refresh again gives the same bytes.
     pub fn access_claims(&self, epoch: u64, scope: &TokenScope, ttl: TimeDelta) -> AccessClaims {
-        let iat = self.line.rotated_at.trunc_subsecs(0);
-        let exp = (iat + shortened(ttl, self.access_token_id)).min(self.expires_at.trunc_subsecs(0));
+        self.claims(self.access_token_id, self.line.rotated_at, epoch, scope, ttl)
+    }
+
+    /// The claims of the access token `id`, minted at `now`, which belongs to no generation: whoever uses it need not have the current refresh token.
+    pub fn further_access_claims(
+        &self,
+        id: AccessTokenId,
+        now: DateTime<Utc>,
+        epoch: u64,
+        scope: &TokenScope,
+        ttl: TimeDelta,
+    ) -> AccessClaims {
+        self.claims(id, now, epoch, scope, ttl)
+    }
+
+    fn claims(
+        &self,
+        jti: AccessTokenId,
+        minted_at: DateTime<Utc>,
+        epoch: u64,
+        scope: &TokenScope,
+        ttl: TimeDelta,
+    ) -> AccessClaims {
+        let iat = minted_at.trunc_subsecs(0);
+        let exp = (iat + shortened(ttl, jti)).min(self.expires_at.trunc_subsecs(0));
         AccessClaims {
             iss: scope.issuer.clone(),
             sub: self.user_id,
@@ -108,7 +165,7 @@ impl Session {
             iat,
             nbf: iat,
             exp,
-            jti: self.access_token_id,
+            jti,
             sid: self.id,
             typ: ACCESS.to_owned(),
             amr: self.grant.amr.clone(),
@@ -182,6 +239,47 @@ mod tests {
         let session = session(&clock, remembered());
         clock.advance(TimeDelta::days(14));
         assert!(!session.is_live(clock.now()));
+    }
+
+    fn proof(amr: &[&str], aal: u8) -> Proof {
+        Proof { amr: amr.iter().map(|&method| method.to_owned()).collect(), aal }
+    }
+
+    #[test]
+    fn an_elevation_adds_methods_and_never_lowers_the_level() {
+        let clock = ManualClock::new("2030-01-01T00:00:00Z".parse().unwrap());
+        let session = session(&clock, remembered());
+        clock.advance(TimeDelta::days(1));
+        let raised = session.elevate(proof(&["pwd", "otp"], 2), &Device::default(), clock.now());
+        assert_eq!((&raised.grant.amr[..], raised.grant.aal), (&["pwd", "otp"].map(str::to_owned)[..], 2));
+        let line = raised.line;
+        clock.advance(TimeDelta::minutes(1));
+        let again = raised.elevate(proof(&["pwd"], 1), &Device::default(), clock.now());
+        assert_eq!((again.grant.amr.len(), again.grant.aal, again.grant.auth_time), (2, 2, clock.now()));
+        assert_eq!(again.line, line, "the refresh tokens are what they were");
+    }
+
+    #[test]
+    fn a_session_that_reaches_the_second_level_lives_shorter_and_no_elevation_makes_it_live_longer() {
+        let clock = ManualClock::new("2030-01-01T00:00:00Z".parse().unwrap());
+        let session = session(&clock, remembered());
+        clock.advance(TimeDelta::days(1));
+        let same = session.clone().elevate(proof(&["pwd"], 1), &Device::default(), clock.now());
+        assert_eq!(
+            (same.idle, same.idle_expires_at, same.expires_at),
+            (session.idle, session.idle_expires_at, session.expires_at)
+        );
+        let raised_at = clock.now();
+        let raised = same.elevate(proof(&["otp"], 2), &Device::default(), raised_at);
+        let (hour, end) = (TimeDelta::hours(1), raised_at + TimeDelta::hours(12));
+        assert_eq!((raised.idle, raised.idle_expires_at, raised.expires_at), (hour, raised_at + hour, end));
+
+        clock.advance(TimeDelta::minutes(30));
+        let again = raised.elevate(proof(&["otp"], 2), &Device::default(), clock.now());
+        assert_eq!((again.idle_expires_at, again.expires_at), (raised_at + hour, end));
+        let (generation, token) = (again.line.generation, again.access_token_id);
+        let next = again.rotate(generation, token, &Device::default(), clock.now());
+        assert_eq!(next.idle_expires_at, clock.now() + hour);
     }
 
     #[test]

@@ -12,8 +12,6 @@ use crate::{
 
 /// Room for names in a token, each with its quotes and comma, so that no token passes its limit.
 const MAX_NAMES_BYTES: usize = 2048;
-const MAX_NAME_BYTES: usize = 64;
-const MAX_METHODS: usize = 8;
 /// How far the caller's clock may be ahead of ours.
 const LEEWAY: TimeDelta = TimeDelta::seconds(30);
 
@@ -32,32 +30,20 @@ pub async fn create_session(
 fn parse(request: CreateSessionRequest, now: DateTime<Utc>) -> Result<CreateSession, InvalidRequest> {
     let subject = request.subject.ok_or(InvalidRequest::new("subject", "is required"))?;
     let user_id = messages::parse_id("subject.user_id", &subject.user_id)?;
-    check_names("subject.roles", &subject.roles)?;
-    check_names("subject.permissions", &subject.permissions)?;
-    check_names("amr", &request.amr)?;
-    let names = [&subject.roles, &subject.permissions, &request.amr].into_iter().flatten();
+    messages::check_names("subject.roles", &subject.roles)?;
+    messages::check_names("subject.permissions", &subject.permissions)?;
+    let amr = messages::parse_methods(request.amr)?;
+    let names = [&subject.roles, &subject.permissions, &amr].into_iter().flatten();
     if names.map(|name| name.len() + 3).sum::<usize>() > MAX_NAMES_BYTES {
         return Err(InvalidRequest::new("subject", "has more roles and permissions than fit in a token"));
     }
-    if request.amr.is_empty() || request.amr.len() > MAX_METHODS {
-        return Err(InvalidRequest::new("amr", "must name 1 to 8 methods"));
-    }
-    let aal = u8::try_from(request.aal).ok().filter(|aal| matches!(aal, 1 | 2));
-    let aal = aal.ok_or(InvalidRequest::new("aal", "must be 1 or 2"))?;
+    let aal = messages::parse_aal(request.aal)?;
     let auth_time = parse_auth_time(request.auth_time, now)?;
     let device = messages::parse_device(request.device)?;
     let client = messages::parse_client(&device, request.request_id)?;
     let (roles, permissions) = (subject.roles, subject.permissions);
-    let grant = Grant { roles, permissions, amr: request.amr, aal, auth_time };
+    let grant = Grant { roles, permissions, amr, aal, auth_time };
     Ok(CreateSession { user_id, grant, remember_me: request.remember_me, device, client })
-}
-
-fn check_names(field: &'static str, names: &[String]) -> Result<(), InvalidRequest> {
-    let good = |name: &String| {
-        (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
-    };
-    let rule = "must be names of 1 to 64 visible ASCII characters";
-    if names.iter().all(good) { Ok(()) } else { Err(InvalidRequest::new(field, rule)) }
 }
 
 fn parse_auth_time(time: Option<Timestamp>, now: DateTime<Utc>) -> Result<DateTime<Utc>, InvalidRequest> {

@@ -16,6 +16,11 @@ use crate::{
 const MAX_DEVICE_NAME_CHARS: usize = 100;
 const MAX_USER_AGENT_BYTES: usize = 512;
 const MAX_REQUEST_ID_BYTES: usize = 128;
+const MAX_NAME_BYTES: usize = 64;
+const MAX_METHODS: usize = 8;
+const MAX_REASON_BYTES: usize = 64;
+/// What the audit log shows when the caller gives no reason.
+const NO_REASON: &str = "unspecified";
 
 pub fn parse_id<T: FromStr>(field: &'static str, text: &str) -> Result<T, InvalidRequest> {
     text.parse().map_err(|_| InvalidRequest::new(field, "must be a UUID"))
@@ -42,6 +47,38 @@ pub fn parse_client(device: &Device, request_id: String) -> Result<Client, Inval
         return Err(InvalidRequest::new("request_id", "must be at most 128 visible ASCII characters"));
     }
     Ok(Client { ip: device.ip, user_agent: device.user_agent.clone(), request_id: present(request_id) })
+}
+
+/// A code for the audit log.
+pub fn parse_reason(reason: String) -> Result<String, InvalidRequest> {
+    let Some(reason) = present(reason) else { return Ok(NO_REASON.to_owned()) };
+    let code = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if reason.len() > MAX_REASON_BYTES || !reason.bytes().all(code) {
+        return Err(InvalidRequest::new("reason", "must be a code in snake_case of at most 64 characters"));
+    }
+    Ok(reason)
+}
+
+/// How somebody authenticated.
+pub fn parse_methods(methods: Vec<String>) -> Result<Vec<String>, InvalidRequest> {
+    check_names("amr", &methods)?;
+    if methods.is_empty() || methods.len() > MAX_METHODS {
+        return Err(InvalidRequest::new("amr", "must name 1 to 8 methods"));
+    }
+    Ok(methods)
+}
+
+pub fn parse_aal(aal: u32) -> Result<u8, InvalidRequest> {
+    let aal = u8::try_from(aal).ok().filter(|aal| matches!(aal, 1 | 2));
+    aal.ok_or(InvalidRequest::new("aal", "must be 1 or 2"))
+}
+
+pub fn check_names(field: &'static str, names: &[String]) -> Result<(), InvalidRequest> {
+    let good = |name: &String| {
+        (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    let rule = "must be names of 1 to 64 visible ASCII characters";
+    if names.iter().all(good) { Ok(()) } else { Err(InvalidRequest::new(field, rule)) }
 }
 
 pub fn present(text: String) -> Option<String> {
@@ -80,7 +117,7 @@ pub fn timestamp(time: DateTime<Utc>) -> Timestamp {
     Timestamp { seconds: time.timestamp(), nanos }
 }
 
-fn duration(delta: TimeDelta) -> Duration {
+pub fn duration(delta: TimeDelta) -> Duration {
     Duration { seconds: delta.num_seconds(), nanos: delta.subsec_nanos() }
 }
 

@@ -1,20 +1,23 @@
 //! The gRPC edge: each method parses, calls one use case and maps the result.
 
 mod create_session;
+mod elevate_session;
 mod invalid_request;
 mod list_sessions;
 mod messages;
 mod public_keys;
 mod refresh;
 mod revoke_session;
+mod revoke_user_sessions;
 mod validate;
 
 use std::{error::Error, sync::Arc};
 
 use auth_proto::session::v1::{
-    CreateSessionRequest, CreateSessionResponse, GetPublicKeysRequest, GetPublicKeysResponse,
-    ListSessionsRequest, ListSessionsResponse, RefreshRequest, RefreshResponse, RevokeSessionRequest,
-    RevokeSessionResponse, ValidateRequest, ValidateResponse,
+    CreateSessionRequest, CreateSessionResponse, ElevateSessionRequest, ElevateSessionResponse,
+    GetPublicKeysRequest, GetPublicKeysResponse, ListSessionsRequest, ListSessionsResponse, RefreshRequest,
+    RefreshResponse, RevokeSessionRequest, RevokeSessionResponse, RevokeUserSessionsRequest,
+    RevokeUserSessionsResponse, ValidateRequest, ValidateResponse,
     session_service_server::{SessionService, SessionServiceServer},
 };
 use service_error::{ErrorKind, ServiceError};
@@ -30,6 +33,8 @@ pub const POLICY: &[(&str, &[&str])] = &[
     ("/feature_auth.session.v1.SessionService/Validate", &["auth-api", "internal"]),
     ("/feature_auth.session.v1.SessionService/Refresh", &["auth-api"]),
     ("/feature_auth.session.v1.SessionService/RevokeSession", &["auth-api"]),
+    ("/feature_auth.session.v1.SessionService/RevokeUserSessions", &["auth-api"]),
+    ("/feature_auth.session.v1.SessionService/ElevateSession", &["auth-api"]),
     ("/feature_auth.session.v1.SessionService/ListSessions", &["auth-api"]),
     ("/feature_auth.session.v1.SessionService/GetPublicKeys", &["auth-api", "internal", "operator"]),
 ];
@@ -66,6 +71,23 @@ impl SessionService for SessionRpc {
     ) -> Result<Response<RevokeSessionResponse>, Status> {
         let caller = caller(&request);
         revoke_session::revoke_session(&self.0, request.into_inner(), caller).await.map(Response::new)
+    }
+
+    async fn revoke_user_sessions(
+        &self,
+        request: Request<RevokeUserSessionsRequest>,
+    ) -> Result<Response<RevokeUserSessionsResponse>, Status> {
+        let caller = caller(&request);
+        revoke_user_sessions::revoke_user_sessions(&self.0, request.into_inner(), caller)
+            .await
+            .map(Response::new)
+    }
+
+    async fn elevate_session(
+        &self,
+        request: Request<ElevateSessionRequest>,
+    ) -> Result<Response<ElevateSessionResponse>, Status> {
+        elevate_session::elevate_session(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn list_sessions(

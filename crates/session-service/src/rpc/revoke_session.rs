@@ -9,10 +9,6 @@ use crate::{
     state::App,
 };
 
-const MAX_REASON_BYTES: usize = 64;
-/// What the audit log shows when the caller gives no reason.
-const NO_REASON: &str = "unspecified";
-
 pub async fn revoke_session(
     app: &App,
     request: RevokeSessionRequest,
@@ -35,11 +31,7 @@ fn parse(request: RevokeSessionRequest, caller: String) -> Result<RevokeSession,
     };
     let user_id = messages::present(request.user_id);
     let user_id = user_id.map(|id| messages::parse_id("user_id", &id)).transpose()?;
-    let reason = messages::present(request.reason).unwrap_or_else(|| NO_REASON.to_owned());
-    let code = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    if reason.len() > MAX_REASON_BYTES || !reason.bytes().all(code) {
-        return Err(InvalidRequest::new("reason", "must be a code in snake_case of at most 64 characters"));
-    }
+    let reason = messages::parse_reason(request.reason)?;
     let device = messages::parse_device(request.device)?;
     let client = messages::parse_client(&device, request.request_id)?;
     Ok(RevokeSession { target, user_id, reason, caller, client })

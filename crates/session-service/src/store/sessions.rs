@@ -139,6 +139,26 @@ pub async fn save_rotation(conn: &mut AsyncPgConnection, session: &Session) -> p
     Ok(())
 }
 
+/// Stores what [`Session::elevate`] changed.
+pub async fn save_elevation(conn: &mut AsyncPgConnection, session: &Session) -> pg::Result<()> {
+    let row = SessionRow::from(session);
+    diesel::update(sessions::table.find(row.id))
+        .set((
+            sessions::amr.eq(row.amr),
+            sessions::aal.eq(row.aal),
+            sessions::auth_time.eq(row.auth_time),
+            sessions::last_seen_at.eq(row.last_seen_at),
+            sessions::idle_seconds.eq(row.idle_seconds),
+            sessions::idle_expires_at.eq(row.idle_expires_at),
+            sessions::expires_at.eq(row.expires_at),
+            sessions::ip.eq(row.ip),
+            sessions::user_agent.eq(row.user_agent),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Ends a session that is not revoked yet.
 pub async fn revoke(
     conn: &mut AsyncPgConnection,
@@ -152,6 +172,26 @@ pub async fn revoke(
         .execute(conn)
         .await?;
     Ok(())
+}
+
+/// Ends the live sessions of a user, but `kept`; how many.
+pub async fn revoke_of_user(
+    conn: &mut AsyncPgConnection,
+    user: UserId,
+    kept: Option<SessionId>,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> pg::Result<usize> {
+    // Nobody's id: a session has a time in its own.
+    let kept = kept.map_or(Uuid::nil(), GenericUuid::into_untyped_uuid);
+    let revoked = diesel::update(sessions::table)
+        .filter(sessions::user_id.eq(user.into_untyped_uuid()).and(sessions::id.ne(kept)))
+        .filter(sessions::revoked_at.is_null())
+        .filter(sessions::idle_expires_at.gt(now).and(sessions::expires_at.gt(now)))
+        .set((sessions::revoked_at.eq(now), sessions::revoked_reason.eq(reason)))
+        .execute(conn)
+        .await?;
+    Ok(revoked)
 }
 
 /// Stores that sessions were in use. Rows that somebody holds are passed over: the next use is told again.

@@ -1,8 +1,8 @@
 //! Who may call what, proved by certificates.
 
 use auth_proto::session::v1::{
-    GetPublicKeysRequest, ListSessionsRequest, RefreshRequest, RevokeSessionRequest, ValidateRequest,
-    session_service_client::SessionServiceClient,
+    ElevateSessionRequest, GetPublicKeysRequest, ListSessionsRequest, RefreshRequest, RevokeSessionRequest,
+    RevokeUserSessionsRequest, ValidateRequest, session_service_client::SessionServiceClient,
 };
 use dev_stack::certificates::DevelopmentCa;
 use service_runtime::{TlsIdentity, Transport};
@@ -27,13 +27,15 @@ fn client(ca: &DevelopmentCa, service: &Running, role: Option<&str>) -> Client {
 }
 
 /// The code of each method in the order of the proto, when `client` calls it with something harmless.
-async fn codes(mut client: Client) -> [Code; 6] {
+async fn codes(mut client: Client) -> [Code; 8] {
     let code = |refused: Option<tonic::Status>| refused.map_or(Code::Ok, |status| status.code());
     [
         code(client.create_session(login(&new_user())).await.err()),
         code(client.validate(ValidateRequest::default()).await.err()),
         code(client.refresh(RefreshRequest::default()).await.err()),
         code(client.revoke_session(RevokeSessionRequest::default()).await.err()),
+        code(client.revoke_user_sessions(RevokeUserSessionsRequest::default()).await.err()),
+        code(client.elevate_session(ElevateSessionRequest::default()).await.err()),
         code(client.list_sessions(ListSessionsRequest { user_id: new_user() }).await.err()),
         code(client.get_public_keys(GetPublicKeysRequest {}).await.err()),
     ]
@@ -51,14 +53,14 @@ async fn each_role_may_call_its_methods_and_no_others() {
     });
     let service = Setup { transport, ..Setup::on(&database) }.start_ready().await;
 
-    // Refresh and RevokeSession are called with nothing: whoever may call them is told what is missing.
-    let (ok, no) = (Code::Ok, Code::PermissionDenied);
+    // Refresh and what follows it are called with nothing: whoever may call them is told what is missing.
+    let (ok, no, bad) = (Code::Ok, Code::PermissionDenied, Code::InvalidArgument);
     let table = [
-        ("auth-api", [ok, ok, Code::Unauthenticated, Code::InvalidArgument, ok, ok]),
-        ("internal/billing", [no, ok, no, no, no, ok]),
-        ("operator", [no, no, no, no, no, ok]),
-        ("mailer", [no, no, no, no, no, no]),
-        ("audit-service", [no, no, no, no, no, no]),
+        ("auth-api", [ok, ok, Code::Unauthenticated, bad, bad, bad, ok, ok]),
+        ("internal/billing", [no, ok, no, no, no, no, no, ok]),
+        ("operator", [no, no, no, no, no, no, no, ok]),
+        ("mailer", [no, no, no, no, no, no, no, no]),
+        ("audit-service", [no, no, no, no, no, no, no, no]),
     ];
     for (role, expected) in table {
         assert_eq!(codes(client(&ca, &service, Some(role))).await, expected, "{role}");
@@ -68,7 +70,7 @@ async fn each_role_may_call_its_methods_and_no_others() {
     assert_eq!(reason(&refused), (Code::PermissionDenied, "caller_not_allowed".to_owned()));
     let told = eventually("the refused calls to be told", DEADLINE, || async {
         let told = facts(&database, "auth.system.access_denied").await;
-        (told.len() == 22).then_some(told)
+        (told.len() == 30).then_some(told)
     })
     .await;
     assert!(told.iter().all(|fact| fact["data"]["outcome"] == "denied"));

@@ -59,6 +59,7 @@ impl Setup {
         let lifecycle = Lifecycle::new(shutdown);
         let common = CommonConfig {
             environment: Environment::Development,
+            encryption: service_runtime::Encryption::Optional,
             migrations_database_url: self.database_url.clone(),
             database_url: self.database_url,
             bootstrap_database_url: None,

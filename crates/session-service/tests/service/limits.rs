@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 
-use auth_proto::session::v1::{CreateSessionRequest, ListSessionsRequest};
+use auth_proto::session::v1::{CreateSessionRequest, Device, ListSessionsRequest, RefreshRequest, Session};
+use prost_types::Timestamp;
 use tonic::Code;
 
 use crate::harness::{Running, facts, login, new_user, reason, start, start_two};
@@ -30,6 +31,35 @@ async fn the_oldest_session_goes_when_there_are_too_many() {
         told.iter().map(|fact| fact["data"]["detail"]["sessionId"].as_str().unwrap()).collect();
     assert_eq!(ended, &created[..2]);
     assert!(told.iter().all(|fact| fact["data"]["reason"] == "session_limit"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_says_what_a_user_tells_devices_apart_by() {
+    let (_database, service) = start().await;
+    let user = new_user();
+    let created = service.client.clone().create_session(login(&user)).await.unwrap().into_inner();
+    service.advance(60);
+    let device =
+        Device { name: String::new(), ip: "2001:db8::1".to_owned(), user_agent: "test/2".to_owned() };
+    let request = RefreshRequest {
+        refresh_token: created.tokens.unwrap().refresh_token,
+        device: Some(device.clone()),
+        request_id: String::new(),
+    };
+    service.client.clone().refresh(request).await.unwrap();
+
+    let request = ListSessionsRequest { user_id: user.clone() };
+    let listed = service.client.clone().list_sessions(request).await.unwrap().into_inner().sessions;
+    let began = created.session.unwrap();
+    let expected = Session {
+        device: Some(Device { name: "Laptop".to_owned(), ..device }),
+        last_seen_at: began.created_at.map(|at| Timestamp { seconds: at.seconds + 60, ..at }),
+        ..began
+    };
+    assert_eq!((listed, expected.user_id.as_str()), (vec![expected.clone()], user.as_str()));
+    assert_eq!((expected.amr, expected.aal), (vec!["pwd".to_owned()], 1));
+    let life = expected.expires_at.unwrap().seconds - expected.created_at.unwrap().seconds;
+    assert_eq!(life, 30 * 86_400);
 }
 
 #[tokio::test(flavor = "multi_thread")]

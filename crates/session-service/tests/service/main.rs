@@ -3,6 +3,7 @@
 
 mod access;
 mod away;
+mod elevate;
 mod harness;
 mod keys;
 mod limits;
@@ -10,4 +11,5 @@ mod migrations;
 mod refresh;
 mod relay;
 mod revoke;
+mod revoke_all;
 mod validate;

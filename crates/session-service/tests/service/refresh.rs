@@ -83,9 +83,16 @@ async fn a_parent_that_comes_back_after_its_child_was_seen_ends_the_session() {
 
     let status = service.refresh(&parent).await.unwrap_err();
     assert_eq!(reason(&status), (Code::Unauthenticated, "refresh_token_reused".to_owned()));
+    let owner = [("user_id", &user), ("session_id", &session.id)];
+    assert_eq!(
+        service_error::error_metadata(&status),
+        owner.map(|(name, id)| (name.to_owned(), id.clone())).into(),
+        "whom to tell"
+    );
     for token in [&child.refresh_token, &parent] {
         let status = service.refresh(token).await.unwrap_err();
         assert_eq!(reason(&status), (Code::Unauthenticated, "session_ended".to_owned()));
+        assert!(service_error::error_metadata(&status).is_empty());
     }
     let validity = service.validate(&child.access_token).await;
     assert_eq!((validity.active, validity.reason()), (false, InactiveReason::Revoked));

@@ -1,12 +1,12 @@
-//! Lets what changes the same row go one at a time within this process. The row's lock decides; but whoever waits for that
-//! holds a connection, and a burst on one session would take them all.
+#![doc = include_str!("../README.md")]
+#![warn(missing_docs)]
 
 use std::{
     collections::HashMap,
+    hash::Hash,
     sync::{Arc, Weak},
 };
 
-use auth_ids::Uuid;
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
@@ -14,25 +14,34 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 const FORGET_AFTER: usize = 1024;
 
 /// One queue for each key that is in demand.
-#[derive(Debug, Default)]
-pub struct Turns(Mutex<Queues>);
+#[derive(Debug)]
+pub struct Turns<K>(Mutex<Queues<K>>);
 
-#[derive(Debug, Default)]
-struct Queues {
-    by_key: HashMap<Uuid, Weak<AsyncMutex<()>>>,
+/// A turn; it ends when this is dropped.
+pub type Turn = OwnedMutexGuard<()>;
+
+#[derive(Debug)]
+struct Queues<K> {
+    by_key: HashMap<K, Weak<AsyncMutex<()>>>,
     added: usize,
 }
 
-impl Turns {
-    /// Waits until it is the caller's turn at `key`; the turn ends with the guard. Take it before a connection.
-    pub async fn take(&self, key: Uuid) -> OwnedMutexGuard<()> {
+impl<K> Default for Turns<K> {
+    fn default() -> Self {
+        Self(Mutex::new(Queues { by_key: HashMap::new(), added: 0 }))
+    }
+}
+
+impl<K: Eq + Hash> Turns<K> {
+    /// Waits until it is the caller's turn at `key`, first come, first served. Take it before a connection.
+    pub async fn take(&self, key: K) -> Turn {
         let queue = self.0.lock().of(key);
         queue.lock_owned().await
     }
 }
 
-impl Queues {
-    fn of(&mut self, key: Uuid) -> Arc<AsyncMutex<()>> {
+impl<K: Eq + Hash> Queues<K> {
+    fn of(&mut self, key: K) -> Arc<AsyncMutex<()>> {
         if let Some(queue) = self.by_key.get(&key).and_then(Weak::upgrade) {
             return queue;
         }
@@ -56,7 +65,7 @@ mod tests {
     #[tokio::test]
     async fn a_turn_is_waited_for_only_at_the_same_key() {
         let turns = Turns::default();
-        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let (one, other) = (1, 2);
         let held = turns.take(one).await;
         assert!(turns.take(one).now_or_never().is_none());
         assert!(turns.take(other).now_or_never().is_some());
@@ -67,12 +76,12 @@ mod tests {
     #[tokio::test]
     async fn turns_that_nobody_holds_are_forgotten_and_others_are_not() {
         let turns = Turns::default();
-        let held = turns.take(Uuid::nil()).await;
-        for key in 1..=3 * FORGET_AFTER as u128 {
-            turns.take(Uuid::from_u128(key)).await;
+        let held = turns.take(0).await;
+        for key in 1..=3 * FORGET_AFTER {
+            turns.take(key).await;
         }
         assert!(turns.0.lock().by_key.len() <= FORGET_AFTER + 1);
-        assert!(turns.take(Uuid::nil()).now_or_never().is_none());
+        assert!(turns.take(0).now_or_never().is_none());
         drop(held);
     }
 }

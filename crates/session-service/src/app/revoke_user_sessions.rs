@@ -1,0 +1,110 @@
+//! Ends all sessions of a user, or all but one.
+
+use std::time::Duration;
+
+use auth_events::{Client, Envelope, Fact, facts::SessionRevokedAll};
+use auth_ids::{GenericUuid, SessionId, UserId};
+use diesel_async::AsyncConnection;
+use pg::AsyncPgConnection;
+use service_error::{ErrorKind, ServiceError};
+use tracing::info;
+
+use super::{database_error, facts};
+use crate::{
+    state::App,
+    store::{sessions, subjects},
+};
+
+/// The reason with which users end all their own sessions.
+const LOGOUT_ALL: &str = "logout_all";
+
+pub struct RevokeUserSessions {
+    pub user_id: UserId,
+    /// The session that lives on.
+    pub except: Option<SessionId>,
+    pub reason: String,
+    /// The service that asks.
+    pub caller: String,
+    pub client: Client,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RevokeUserSessionsError {
+    #[error("the sessions cannot be read or stored")]
+    Database(#[from] pg::Error),
+}
+
+pg::leaves_transactions!(RevokeUserSessionsError);
+
+impl ServiceError for RevokeUserSessionsError {
+    fn kind(&self) -> ErrorKind {
+        let Self::Database(error) = self;
+        database_error::kind(error)
+    }
+
+    fn reason(&self) -> &'static str {
+        let Self::Database(error) = self;
+        database_error::reason(error)
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        let Self::Database(error) = self;
+        database_error::retry_after(error)
+    }
+}
+
+/// Ends the live sessions of a user; how many there were. With the user's row locked no session begins meanwhile.
+#[tracing::instrument(name = "app.sessions.revoke_all", skip_all, fields(user.id = %request.user_id))]
+pub async fn revoke_user_sessions(
+    app: &App,
+    request: RevokeUserSessions,
+) -> Result<u32, RevokeUserSessionsError> {
+    let _turn = app.turns.take(request.user_id.into_untyped_uuid()).await;
+    let mut conn = app.database.connection().await?;
+    let revoked = conn.transaction(async |conn| end_all(app, conn, &request).await).await?;
+    if revoked > 0 {
+        app.wake.wake();
+        info!("Revoked {revoked} sessions of user {}: {}", request.user_id, request.reason);
+    }
+    Ok(revoked)
+}
+
+async fn end_all(
+    app: &App,
+    conn: &mut AsyncPgConnection,
+    request: &RevokeUserSessions,
+) -> Result<u32, RevokeUserSessionsError> {
+    let user = request.user_id;
+    subjects::lock(conn, user).await?;
+    // Only now: waiting for the lock took time.
+    let now = app.now();
+    let kept = match request.except {
+        Some(id) => sessions::find(conn, id).await?.filter(|it| it.user_id == user && it.is_live(now)),
+        None => None,
+    };
+    let kept = kept.map(|session| session.id);
+    let revoked = sessions::revoke_of_user(conn, user, kept, &request.reason, now).await?;
+    let revoked = u32::try_from(revoked).unwrap_or(u32::MAX);
+    if kept.is_none() {
+        subjects::advance_epoch(conn, user).await?;
+    }
+    if revoked > 0 {
+        outbox::append_fact(conn, fact(app, request, SessionRevokedAll { revoked, kept })).await?;
+    }
+    Ok(revoked)
+}
+
+/// The user logs out everywhere; everything else is what the calling service does, because of what the user or somebody else did.
+fn fact(
+    app: &App,
+    request: &RevokeUserSessions,
+    detail: SessionRevokedAll,
+) -> Envelope<Fact<SessionRevokedAll>> {
+    let RevokeUserSessions { user_id, reason, caller, client, .. } = request;
+    let client = client.clone();
+    if reason == LOGOUT_ALL {
+        facts::all_revoked_by_user(*user_id, detail, reason, client, &*app.clock)
+    } else {
+        facts::all_revoked_by_service(*user_id, detail, caller, reason, client, &*app.clock)
+    }
+}
