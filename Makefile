@@ -7,10 +7,10 @@ SERVICES := auth-api session-service mailer audit-service
 BINARIES := $(addprefix -p ,$(SERVICES) dev-stack) --bins
 PROGRAMS := $(or $(CARGO_TARGET_DIR),target)/debug
 # Each compares what is checked in with what the code says, and with REGENERATE=1 writes it.
-DRIFT_TESTS := auth-proto/generated auth-events/schemas auth-api/openapi
+DRIFT_TESTS := auth-proto/generated auth-events/schemas auth-api/openapi auth-api/errors threats/mapping
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop test lint fmt deps-check generate check-generated clean $(DRIFT_TESTS)
+.PHONY: help run stop test soak fuzz-api lint fmt deps-check generate check-generated clean $(DRIFT_TESTS)
 
 help: ## Show this help
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target what; do printf '  %-16s %s\n' "$$target" "$$what"; done
@@ -24,7 +24,16 @@ stop: ## Stop this checkout's running stack
 
 test: ## Run all tests with throw-away servers (TEST_ARGS is handed to cargo test)
 	$(CARGO) build $(BINARIES)
-	$(PROGRAMS)/dev-stack with-servers -- $(CARGO) test --workspace $(TEST_ARGS)
+	$(PROGRAMS)/dev-stack with-servers -- $(CARGO) test --workspace --exclude soak $(TEST_ARGS)
+
+soak: ## Run the tests that take minutes, one after another; they are not part of `test`
+	$(CARGO) test -p threats --test mapping
+	$(CARGO) build $(BINARIES)
+	$(PROGRAMS)/dev-stack with-servers -- timeout 70m $(CARGO) test -p soak --no-fail-fast $(TEST_ARGS) -- --test-threads=1 --nocapture
+
+fuzz-api: ## Send generated requests to a private stack and compare its answers with its OpenAPI document
+	$(CARGO) build $(BINARIES)
+	@scripts/fuzz-api
 
 lint: ## Check formatting, lints, documentation and, where cargo-deny is installed, dependencies
 	$(CARGO) fmt --all --check
@@ -39,7 +48,7 @@ deps-check: ## Prove that the crates depend on each other only as they should
 	@scripts/deps-check
 
 generate: export REGENERATE = 1
-generate: check-generated ## Write generated files anew: gRPC code, event schemas, OpenAPI
+generate: check-generated ## Write generated files anew: gRPC code, event schemas, OpenAPI, list of errors
 
 check-generated: $(DRIFT_TESTS) ## Check that generated files are up to date
 

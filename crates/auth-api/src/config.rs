@@ -1,7 +1,15 @@
 //! The configuration: parsed once, every mistake reported.
 
+mod captcha;
+mod limits;
+mod origins;
+mod passwords;
+
 use std::{net::SocketAddr, path::PathBuf};
 
+pub use captcha::{CaptchaConfig, CaptchaSettings};
+pub use limits::{LimitConfig, LimitSettings};
+pub use passwords::PasswordSettings;
 use clap::Args;
 use ipnet::IpNet;
 use sealing::{KeyRing, MailboxPublicKey};
@@ -10,9 +18,9 @@ use service_runtime::{CommonConfig, Environment, Problems};
 use url::Url;
 
 use crate::{
-    clients::captcha::Turnstile,
     domain::{bearer_secret::OneTimeToken, email_address::EmailAddress, plain_password::PlainPassword},
-    password::{HashParameters, KernelChoice},
+    http::{Host, Hosts, Origins},
+    password::{HashParameters, KernelChoice, PasswordPolicy},
     state::IdentifierKey,
 };
 
@@ -35,9 +43,20 @@ pub struct Settings {
     /// session-service, as https://host:port.
     #[arg(long, env = "SESSION_SERVICE_URL")]
     session_service_url: Option<String>,
+    /// audit-service, as https://host:port.
+    #[arg(long, env = "AUDIT_SERVICE_URL")]
+    audit_service_url: Option<String>,
     /// The proxies whose X-Forwarded-For is believed, as networks separated by commas; may be empty, and must be set in production.
     #[arg(long, env = "TRUSTED_PROXIES")]
     trusted_proxies: Option<String>,
+    /// The hosts under which requests are answered, separated by commas; in production the host of PUBLIC_URL when missing, in development any. Probes may use any.
+    #[arg(long, env = "ALLOWED_HOSTS")]
+    allowed_hosts: Option<String>,
+    /// The origins whose scripts may read answers, separated by commas, exactly as browsers write them; that of FRONTEND_URL when missing.
+    #[arg(long, env = "CORS_ORIGINS")]
+    cors_origins: Option<String>,
+    #[command(flatten)]
+    limits: LimitSettings,
     /// The networks that may read /metrics on the public listener.
     #[arg(
         long,
@@ -45,35 +64,24 @@ pub struct Settings {
         default_value = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,::1/128,fc00::/7"
     )]
     metrics_allow: String,
-    /// How requests prove that a person sent them: `turnstile` or `off`.
-    #[arg(long, env = "CAPTCHA", default_value = "turnstile")]
-    captcha: String,
-    /// Whether `CAPTCHA=off` is meant in production.
-    #[arg(long, env = "CAPTCHA_OFF_IN_PRODUCTION", default_value = "false")]
-    captcha_off_in_production: String,
-    /// The secret key of the Turnstile site.
-    #[arg(long, env = "TURNSTILE_SECRET", hide_env_values = true)]
-    turnstile_secret: Option<String>,
-    /// A file that holds TURNSTILE_SECRET.
-    #[arg(long, env = "TURNSTILE_SECRET_FILE")]
-    turnstile_secret_file: Option<PathBuf>,
-    /// The public key of the Turnstile site.
-    #[arg(long, env = "TURNSTILE_SITE_KEY")]
-    turnstile_site_key: Option<String>,
-    /// Where Turnstile answers are checked.
-    #[arg(
-        long,
-        env = "TURNSTILE_VERIFY_URL",
-        default_value = "https://challenges.cloudflare.com/turnstile/v0/siteverify"
-    )]
-    turnstile_verify_url: String,
+    #[command(flatten)]
+    captcha: CaptchaSettings,
     /// The keys that seal password hashes, `name:key` separated by commas, the sealing one first; a key is 32 bytes in unpadded URL-safe base64.
     #[arg(long, env = "PASSWORD_KEYS", hide_env_values = true)]
     password_keys: Option<String>,
     /// A file that holds PASSWORD_KEYS.
     #[arg(long, env = "PASSWORD_KEYS_FILE")]
     password_keys_file: Option<PathBuf>,
-    /// The key under which addresses are hashed for the audit log: 32 bytes in unpadded URL-safe base64.
+    /// The keys that seal what only this service reads again (secrets of authenticator apps, deferred requests, copies of users' data), like PASSWORD_KEYS.
+    #[arg(long, env = "DATA_KEYS", hide_env_values = true)]
+    data_keys: Option<String>,
+    /// A file that holds DATA_KEYS.
+    #[arg(long, env = "DATA_KEYS_FILE")]
+    data_keys_file: Option<PathBuf>,
+    /// Whether anybody may register: `open` or `closed`.
+    #[arg(long, env = "REGISTRATION", default_value = "open")]
+    registration: String,
+    /// The key under which addresses, devices and recovery codes are hashed: 32 bytes in unpadded URL-safe base64.
     #[arg(long, env = "IDENTIFIER_KEY", hide_env_values = true)]
     identifier_key: Option<String>,
     /// A file that holds IDENTIFIER_KEY.
@@ -82,6 +90,8 @@ pub struct Settings {
     /// The mailer's public key, as `mailer keys generate` prints it.
     #[arg(long, env = "MAILER_PUBLIC_KEY")]
     mailer_public_key: Option<String>,
+    #[command(flatten)]
+    passwords: PasswordSettings,
     /// What computes Argon2id: `auto` (the fast kernel, if it agrees with the reference) or `reference`.
     #[arg(long, env = "PASSWORD_HASH_KERNEL", default_value = "auto")]
     password_hash_kernel: String,
@@ -111,40 +121,38 @@ pub struct Config {
     pub addresses: PublicAddresses,
     /// session-service.
     pub session_service_url: Url,
+    /// audit-service.
+    pub audit_service_url: Url,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The names under which requests are answered.
+    pub allowed_hosts: Hosts,
+    /// The web pages that may do more than others.
+    pub origins: Origins,
+    /// How requests are limited.
+    pub limits: LimitConfig,
     /// Who may read `/metrics` on the public listener.
     pub metrics_allow: Vec<IpNet>,
     /// The captcha.
     pub captcha: CaptchaConfig,
     /// Seals password hashes.
     pub password_keys: KeyRing,
+    /// Seals what only auth-api reads again.
+    pub data_keys: KeyRing,
+    /// Whether anybody may register.
+    pub registration_open: bool,
     /// Hashes addresses.
     pub identifier_key: IdentifierKey,
     /// Seals mails.
     pub mailer_public_key: MailboxPublicKey,
+    /// Which passwords may be chosen.
+    pub passwords: PasswordPolicy,
     /// What computes hashes.
     pub password_hash_kernel: KernelChoice,
     /// What a hash costs.
     pub password_hash: HashParameters,
     /// The administrator that `migrate up` creates.
     pub admin: Option<(EmailAddress, PlainPassword)>,
-}
-
-/// The captcha, as configured.
-#[derive(Clone)]
-pub enum CaptchaConfig {
-    /// None.
-    Off,
-    /// Turnstile.
-    Turnstile {
-        /// Where answers are checked.
-        verify_url: Url,
-        /// The site's secret key.
-        secret: SecretString,
-        /// The site's public key.
-        site_key: String,
-    },
 }
 
 /// Where frontend, interface and documentation are for people outside.
@@ -166,7 +174,37 @@ impl PublicAddresses {
     /// The link that proves an address. The token is in the fragment, which browsers send to nobody.
     #[must_use]
     pub fn verify_email_link(&self, token: &OneTimeToken) -> String {
-        format!("{}#token={}", self.verify_email_page(), token.expose())
+        self.one_time_link("verify-email", token)
+    }
+
+    /// The link that sets a new password.
+    #[must_use]
+    pub fn reset_password_link(&self, token: &OneTimeToken) -> String {
+        self.one_time_link("reset-password", token)
+    }
+
+    /// The link of somebody who was not the one that a notice speaks of.
+    #[must_use]
+    pub fn secure_account_link(&self, token: &OneTimeToken) -> String {
+        self.one_time_link("secure-account", token)
+    }
+
+    /// The link that takes back the deletion of an account.
+    #[must_use]
+    pub fn restore_account_link(&self, token: &OneTimeToken) -> String {
+        self.one_time_link("restore-account", token)
+    }
+
+    /// The link that makes a new address the account's.
+    #[must_use]
+    pub fn confirm_email_change_link(&self, token: &OneTimeToken) -> String {
+        self.one_time_link("change-email/confirm", token)
+    }
+
+    /// The link that takes the old address back.
+    #[must_use]
+    pub fn undo_email_change_link(&self, token: &OneTimeToken) -> String {
+        self.one_time_link("change-email/undo", token)
     }
 
     /// Where to log in.
@@ -179,6 +217,10 @@ impl PublicAddresses {
     #[must_use]
     pub fn forgot_password_link(&self) -> String {
         format!("{}/forgot-password", self.frontend)
+    }
+
+    fn one_time_link(&self, page: &str, token: &OneTimeToken) -> String {
+        format!("{}/{page}#token={}", self.frontend, token.expose())
     }
 }
 
@@ -196,36 +238,41 @@ impl Config {
         let session_service_url = problems.required("SESSION_SERVICE_URL", settings.session_service_url);
         let session_service_url =
             session_service_url.and_then(|url| problems.parse("SESSION_SERVICE_URL", &url));
+        let audit_service_url = problems.required("AUDIT_SERVICE_URL", settings.audit_service_url);
+        let audit_service_url = audit_service_url.and_then(|url| problems.parse("AUDIT_SERVICE_URL", &url));
         if is_production && settings.trusted_proxies.is_none() {
             problems
                 .add("TRUSTED_PROXIES", "must be set in production: the networks of your proxies, or empty");
         }
         let trusted_proxies =
             networks("TRUSTED_PROXIES", &settings.trusted_proxies.unwrap_or_default(), problems);
-        let metrics_allow = networks("METRICS_ALLOW", &settings.metrics_allow, problems);
-        let turnstile_secret = problems.optional_secret(
-            "TURNSTILE_SECRET",
-            settings.turnstile_secret,
-            settings.turnstile_secret_file,
+        let allowed_hosts = hosts(settings.allowed_hosts, public.as_deref(), is_production, problems);
+        let origins = origins::parse(
+            settings.cors_origins.as_deref(),
+            public.as_deref(),
+            frontend.as_deref(),
+            is_production,
+            problems,
         );
-        let captcha = match settings.captcha.as_str() {
-            "off" => captcha_off(&settings.captcha_off_in_production, is_production, problems),
-            "turnstile" => turnstile(
-                turnstile_secret,
-                settings.turnstile_site_key,
-                &settings.turnstile_verify_url,
-                is_production,
-                problems,
-            ),
-            _ => {
-                problems.add("CAPTCHA", "must be `turnstile` or `off`");
-                None
-            }
-        };
+        let limits = limits::parse(settings.limits, (common.environment, common.encryption), problems);
+        let metrics_allow = networks("METRICS_ALLOW", &settings.metrics_allow, problems);
+        let captcha =
+            CaptchaConfig::parse(settings.captcha, frontend.as_deref(), is_production, problems);
         let password_keys =
             problems.required_secret("PASSWORD_KEYS", settings.password_keys, settings.password_keys_file);
         let password_keys = password_keys
             .and_then(|keys| understood("PASSWORD_KEYS", KeyRing::parse(keys.expose_secret()), problems));
+        let data_keys = problems.required_secret("DATA_KEYS", settings.data_keys, settings.data_keys_file);
+        let data_keys = data_keys
+            .and_then(|keys| understood("DATA_KEYS", KeyRing::parse(keys.expose_secret()), problems));
+        let registration_open = match settings.registration.as_str() {
+            "open" => Some(true),
+            "closed" => Some(false),
+            _ => {
+                problems.add("REGISTRATION", "must be `open` or `closed`");
+                None
+            }
+        };
         let identifier_key =
             problems.required_secret("IDENTIFIER_KEY", settings.identifier_key, settings.identifier_key_file);
         let identifier_key = identifier_key.and_then(|key| identifier_key_of(&key, problems));
@@ -237,18 +284,28 @@ impl Config {
             hash_parameters(&settings.password_hash_memory_kib, &settings.password_hash_passes, problems);
         let admin_password =
             problems.optional_secret("ADMIN_PASSWORD", settings.admin_password, settings.admin_password_file);
-        let admin = admin(settings.admin_email, admin_password, problems);
+        let passwords = passwords::parse(settings.passwords, problems);
+        // Without the breach filter the other rules can still find their mistakes.
+        let policy = passwords.clone().unwrap_or_default();
+        let admin = admin(settings.admin_email, admin_password, &policy, problems);
 
         Some(Self {
             http_listen: http_listen?,
             addresses: PublicAddresses { frontend: frontend?, docs: docs? },
             session_service_url: session_service_url?,
+            audit_service_url: audit_service_url?,
             trusted_proxies: trusted_proxies?,
+            allowed_hosts: allowed_hosts?,
+            origins: origins?,
+            limits: limits?,
             metrics_allow: metrics_allow?,
             captcha: captcha?,
             password_keys: password_keys?,
+            data_keys: data_keys?,
+            registration_open: registration_open?,
             identifier_key: identifier_key?,
             mailer_public_key: mailer_public_key?,
+            passwords: passwords?,
             password_hash_kernel: password_hash_kernel?,
             password_hash: password_hash?,
             admin,
@@ -281,6 +338,24 @@ fn public_url(
     Some(url.as_str().trim_end_matches('/').to_owned())
 }
 
+/// The listed hosts; without a list, in production, that of the public address.
+fn hosts(
+    listed: Option<String>,
+    public_url: Option<&str>,
+    is_production: bool,
+    problems: &mut Problems,
+) -> Option<Hosts> {
+    if let Some(listed) = listed.filter(|listed| !listed.is_empty()) {
+        return problems.parse_list::<Host>("ALLOWED_HOSTS", &listed).map(Hosts::from);
+    }
+    if !is_production {
+        return Some(Hosts::default());
+    }
+    let url: Url = public_url?.parse().ok()?;
+    let host = problems.parse::<Host>("PUBLIC_URL", url.host_str()?)?;
+    Some(Hosts::from(vec![host]))
+}
+
 fn networks(variable: &str, value: &str, problems: &mut Problems) -> Option<Vec<IpNet>> {
     let networks: Vec<IpNet> = problems.parse_list(variable, value)?;
     if networks.iter().any(|network| network.prefix_len() == 0) {
@@ -288,37 +363,6 @@ fn networks(variable: &str, value: &str, problems: &mut Problems) -> Option<Vec<
         return None;
     }
     Some(networks)
-}
-
-fn captcha_off(meant: &str, is_production: bool, problems: &mut Problems) -> Option<CaptchaConfig> {
-    let meant = problems.parse_bool("CAPTCHA_OFF_IN_PRODUCTION", meant)?;
-    if is_production && !meant {
-        problems.add("CAPTCHA", "is off; if that is meant in production, set CAPTCHA_OFF_IN_PRODUCTION=true");
-        return None;
-    }
-    Some(CaptchaConfig::Off)
-}
-
-fn turnstile(
-    secret: Option<SecretString>,
-    site_key: Option<String>,
-    verify_url: &str,
-    is_production: bool,
-    problems: &mut Problems,
-) -> Option<CaptchaConfig> {
-    let secret = problems.required("TURNSTILE_SECRET", secret);
-    let site_key = problems.required("TURNSTILE_SITE_KEY", site_key);
-    let verify_url: Option<Url> = problems.parse("TURNSTILE_VERIFY_URL", verify_url);
-    let (secret, site_key, verify_url) = (secret?, site_key?, verify_url?);
-    if is_production && Turnstile::is_test_secret(secret.expose_secret()) {
-        problems.add("TURNSTILE_SECRET", "is one of the test secrets, which accept or refuse everything");
-        return None;
-    }
-    if is_production && verify_url.scheme() != "https" {
-        problems.add("TURNSTILE_VERIFY_URL", "must begin with https:// in production");
-        return None;
-    }
-    Some(CaptchaConfig::Turnstile { verify_url, secret, site_key })
 }
 
 fn identifier_key_of(text: &SecretString, problems: &mut Problems) -> Option<IdentifierKey> {
@@ -346,6 +390,7 @@ fn hash_parameters(memory_kib: &str, passes: &str, problems: &mut Problems) -> O
 fn admin(
     email: Option<String>,
     password: Option<SecretString>,
+    policy: &PasswordPolicy,
     problems: &mut Problems,
 ) -> Option<(EmailAddress, PlainPassword)> {
     let (email, password) = match (email, password) {
@@ -361,6 +406,6 @@ fn admin(
         }
     };
     let email = understood("ADMIN_EMAIL", EmailAddress::parse(&email), problems)?;
-    let password = PlainPassword::chosen(password.expose_secret(), &email, None);
+    let password = policy.choose(password.expose_secret(), &email, None);
     Some((email, understood("ADMIN_PASSWORD", password, problems)?))
 }

@@ -1,6 +1,6 @@
 //! auth-api as a binary: its commands and how they are run.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use clap::Subcommand;
@@ -15,6 +15,7 @@ use crate::{
         bootstrap_admin::{Bootstrapped, bootstrap_admin},
         seed_users::seed_users,
     },
+    commands::{self, breach_filter::BreachFilterCommand, hash::HashCommand, keys::KeysCommand},
     config::{Config, Settings},
     domain::{email_address::EmailAddress, plain_password::PlainPassword},
     password::{HashPool, Kernel, PasswordVault},
@@ -33,6 +34,15 @@ pub enum Command {
     /// Manages administrators and development data.
     #[command(subcommand)]
     Admin(AdminCommand),
+    /// Makes and asks filters of breached passwords.
+    #[command(subcommand)]
+    BreachFilter(BreachFilterCommand),
+    /// Measures what password hashes cost here.
+    #[command(subcommand)]
+    Hash(HashCommand),
+    /// Manages the keys that seal what is stored.
+    #[command(subcommand)]
+    Keys(KeysCommand),
 }
 
 /// `auth-api admin …`
@@ -81,17 +91,30 @@ impl Service for AuthApi {
         lifecycle: Lifecycle,
         registry: Registry,
     ) -> anyhow::Result<()> {
-        Application::build(config, &common, &lifecycle, registry)?.run(&lifecycle).await
+        Application::build(config, &common, &lifecycle, registry, Arc::new(SystemClock))?.run(&lifecycle).await
+    }
+
+    fn run_without_configuration(command: Command) -> Result<ExitCode, Command> {
+        match command {
+            Command::BreachFilter(command) => Ok(commands::finish(command.run())),
+            Command::Hash(command) => Ok(commands::finish(command.run())),
+            command => Err(command),
+        }
     }
 
     async fn run_command(command: Command, config: Config, common: CommonConfig) -> anyhow::Result<ExitCode> {
-        let Command::Admin(command) = command;
+        let command = match command {
+            Command::Admin(command) => command,
+            Command::Keys(command) => return command.run(&config, &common).await,
+            Command::BreachFilter(command) => return command.run(),
+            Command::Hash(command) => return command.run(),
+        };
         let (database, vault) = offline(&config, &common)?;
         match command {
             AdminCommand::Create { email, password_file } => {
                 let email = EmailAddress::parse(&email).context("--email")?;
                 let password = read_password(&password_file)?;
-                let password = PlainPassword::chosen(&password, &email, None).context("--password-file")?;
+                let password = config.passwords.choose(&password, &email, None).context("--password-file")?;
                 create_admin(&database, &vault, &email, &password).await?;
             }
             AdminCommand::Seed { count } => {

@@ -8,24 +8,29 @@ use std::{
 
 use actix_web::{App, HttpServer, middleware::from_fn, web};
 use anyhow::Context as _;
-use clock::SystemClock;
+use clock::SharedClock;
 use event_bus::EventBus;
 use futures::FutureExt;
 use outbox::{Relay, RelaySettings, Wake};
 use pg::Database;
 use prometheus::Registry;
+use rate_limit::{RateLimitSettings, RateLimiter};
 use service_runtime::{CommonConfig, Lifecycle, Readiness, Transport, grpc, require_database};
+use tokio::sync::Notify;
+use turns::Turns;
 use url::Url;
 use utoipa_actix_web::AppExt;
 
 use crate::{
-    app::forget_unverified::forget_unverified_regularly,
+    app::{deferred, export_data, maintenance, revocation},
     clients::{
+        audit::AuditLog,
         captcha::{Captcha, Turnstile},
         sessions::Sessions,
     },
-    config::{CaptchaConfig, Config},
-    http::{self, EdgeSettings, KeyDirectory, MetricsAccess, OpenApiJson, v1::config::FrontendConfig},
+    config::{CaptchaConfig, Config, LimitConfig},
+    domain::route_limits::LIMIT_NAMES,
+    http::{self, EdgeSettings, KeyDirectory, MetricsAccess, OpenApiJson, Origins, v1::config::FrontendConfig},
     metrics::Metrics,
     password::{HashPool, Kernel, PasswordVault},
     service::MIGRATIONS,
@@ -33,6 +38,8 @@ use crate::{
 };
 
 const HEADER_DEADLINE: Duration = Duration::from_secs(5);
+/// Deferred requests that are done at once; each holds a connection.
+const DEFERRED_WORKERS: usize = 2;
 const RELAY_DRAIN: Duration = Duration::from_secs(5);
 
 /// auth-api, bound and not yet serving.
@@ -49,6 +56,7 @@ struct Parts {
     session_service: Url,
     transport: Transport,
     edge: EdgeSettings,
+    origins: Origins,
     frontend: FrontendConfig,
     openapi: OpenApiJson,
     metrics_access: MetricsAccess,
@@ -62,7 +70,11 @@ struct StateWithoutSessions {
     database: Database,
     vault: PasswordVault,
     captcha: Captcha,
+    limiter: RateLimiter,
+    clock: SharedClock,
     outbox: Wake,
+    deferred: Arc<Notify>,
+    attempt_turns: Arc<Turns<(&'static str, Vec<u8>)>>,
     metrics: Metrics,
     config: Config,
 }
@@ -74,6 +86,7 @@ impl Application {
         common: &CommonConfig,
         lifecycle: &Lifecycle,
         registry: Registry,
+        clock: SharedClock,
     ) -> anyhow::Result<Self> {
         // Only `migrate up` needs it; a process that serves keeps no password.
         config.admin = None;
@@ -86,6 +99,7 @@ impl Application {
         let bus = EventBus::new(&common.amqp_url, "auth-api", &registry)?;
         observe_bus(&readiness, &bus);
         let metrics = Metrics::register(&registry)?;
+        config.passwords = config.passwords.counting(metrics.password_breached.clone());
         let wake = Wake::default();
         // The relay has a pool of its own: requests and relay must not wait for each other.
         let relay_pool =
@@ -101,8 +115,10 @@ impl Application {
         tracing::info!("Passwords are hashed by the {kernel} kernel");
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let pool = HashPool::new(kernel, cores, &registry)?;
-        let (captcha, site_key) = captcha(&config.captcha)?;
+        let (captcha, site_key) = captcha(&config.captcha, &registry)?;
+        let limiter = limiter(&config.limits, &registry)?;
         let edge = EdgeSettings {
+            allowed_hosts: config.allowed_hosts.clone(),
             trusted_proxies: config.trusted_proxies.clone(),
             docs_url: config.addresses.docs.clone(),
             methods: Arc::new(http::openapi::methods_by_route()),
@@ -112,7 +128,8 @@ impl Application {
             session_service: config.session_service_url.clone(),
             transport: common.transport.clone(),
             edge,
-            frontend: FrontendConfig::new(site_key),
+            origins: config.origins.clone(),
+            frontend: FrontendConfig::new(site_key, config.registration_open),
             openapi: OpenApiJson::collect()?,
             metrics_access: MetricsAccess { networks: config.metrics_allow.clone(), registry },
             keys: KeyDirectory::default(),
@@ -121,7 +138,11 @@ impl Application {
                 database,
                 vault: PasswordVault::new(pool, config.password_keys.clone(), config.password_hash),
                 captcha,
+                limiter,
+                clock,
                 outbox: wake,
+                deferred: Arc::default(),
+                attempt_turns: Arc::default(),
                 metrics,
                 config,
             },
@@ -134,22 +155,37 @@ impl Application {
         Ok(self.listener.local_addr()?)
     }
 
+    /// What use cases work with, as each worker has it.
+    pub fn state(&self) -> anyhow::Result<AppState> {
+        self.parts.state_of_worker()
+    }
+
     /// Serves until `lifecycle` stops, then finishes the requests that were begun.
     pub async fn run(self, lifecycle: &Lifecycle) -> anyhow::Result<()> {
         let Self { listener, parts, relay } = self;
         let stopping = lifecycle.stopping();
         lifecycle.spawn("outbox relay", relay.run(stopping.clone(), RELAY_DRAIN));
-        let (database, clock) = (parts.state.database.clone(), Arc::new(SystemClock));
-        let forgetting = forget_unverified_regularly(database, clock, stopping.clone());
-        lifecycle.spawn("forget unverified registrations", forgetting);
         // Fails early, and once, instead of in every worker.
-        parts.state_of_worker()?;
+        let background = parts.state_of_worker()?;
+        let maintaining = maintenance::maintain(background.clone(), stopping.clone());
+        lifecycle.spawn("maintenance", maintaining);
+        let revoking = revocation::carry_out_what_is_left(background.clone(), stopping.clone());
+        lifecycle.spawn("pending revocations", revoking);
+        let copying = export_data::make_copies(background.clone(), stopping.clone());
+        lifecycle.spawn("data exports", copying);
+        for _ in 0..DEFERRED_WORKERS {
+            let working = deferred::do_deferred(background.clone(), stopping.clone());
+            lifecycle.spawn("deferred requests", working);
+        }
         let server = HttpServer::new(move || {
             let worker = parts.clone();
             let edge = web::Data::new(worker.edge.clone());
+            let cors = worker.origins.cors();
             let (app, _) = App::new().into_utoipa_app().configure(http::documented_routes).split_for_parts();
             app.configure(http::undocumented_routes)
                 .configure(|services| worker.install(services))
+                .wrap(from_fn(http::deadline))
+                .wrap(cors)
                 .wrap(from_fn(http::edge))
                 .app_data(edge)
         })
@@ -169,15 +205,33 @@ impl Application {
 
 impl Parts {
     fn state_of_worker(&self) -> anyhow::Result<AppState> {
-        let StateWithoutSessions { database, vault, captcha, outbox, metrics, config } = self.state.clone();
+        let StateWithoutSessions {
+            database,
+            vault,
+            captcha,
+            limiter,
+            clock,
+            outbox,
+            deferred,
+            attempt_turns,
+            metrics,
+            config,
+        } = self.state.clone();
         let channel = grpc::connect_lazy(&self.session_service, &self.transport)?;
         Ok(AppState {
             database,
             sessions: Sessions::new(channel),
+            audit: AuditLog::new(grpc::connect_lazy(&config.audit_service_url, &self.transport)?),
             vault,
+            passwords: config.passwords,
             captcha,
-            clock: Arc::new(SystemClock),
+            limiter,
+            clock,
             outbox,
+            deferred,
+            attempt_turns,
+            data_keys: config.data_keys,
+            registration_open: config.registration_open,
             mailer_key: config.mailer_public_key,
             identifier_key: config.identifier_key,
             metrics,
@@ -195,6 +249,7 @@ impl Parts {
         let docs = utoipa_swagger_ui::Config::from("/openapi.json");
         services
             .app_data(web::Data::new(self.frontend))
+            .app_data(web::Data::new(self.origins))
             .app_data(web::Data::new(self.openapi))
             .app_data(web::Data::new(self.metrics_access))
             .app_data(web::Data::new(self.keys))
@@ -203,12 +258,29 @@ impl Parts {
     }
 }
 
-fn captcha(config: &CaptchaConfig) -> anyhow::Result<(Captcha, Option<String>)> {
+fn captcha(config: &CaptchaConfig, registry: &Registry) -> anyhow::Result<(Captcha, Option<String>)> {
     Ok(match config {
         CaptchaConfig::Off => (Captcha::Off, None),
-        CaptchaConfig::Turnstile { verify_url, secret, site_key } => {
-            let turnstile = Turnstile::new(verify_url.clone(), secret.clone())?;
+        CaptchaConfig::Turnstile { settings, site_key } => {
+            let turnstile = Turnstile::new(settings.clone(), registry)?;
             (Captcha::Turnstile(turnstile), Some(site_key.clone()))
+        }
+    })
+}
+
+fn limiter(config: &LimitConfig, registry: &Registry) -> anyhow::Result<RateLimiter> {
+    Ok(match config {
+        LimitConfig::Off => {
+            tracing::warn!("Requests are not limited");
+            RateLimiter::off()
+        }
+        LimitConfig::On { redis_url: Some(url), key_prefix, replicas } => {
+            let settings = RateLimitSettings::new(url.clone(), key_prefix, *replicas, LIMIT_NAMES);
+            RateLimiter::new(&settings, registry)?
+        }
+        LimitConfig::On { redis_url: None, replicas, .. } => {
+            tracing::warn!("There is no REDIS_URL: each of {replicas} replicas limits by its own counts");
+            RateLimiter::without_redis(*replicas, LIMIT_NAMES, registry)?
         }
     })
 }

@@ -1,20 +1,25 @@
 //! What every request can use.
 
+use std::sync::Arc;
+
 use auth_events::{Envelope, Fact, FactDetail};
 use auth_ids::UserId;
 use clock::SharedClock;
 use hmac::{Hmac, KeyInit, Mac};
 use outbox::Wake;
 use pg::Database;
-use sealing::MailboxPublicKey;
+use rate_limit::RateLimiter;
+use sealing::{KeyRing, MailboxPublicKey};
 use sha2::Sha256;
+use tokio::sync::Notify;
+use turns::Turns;
 
 use crate::{
-    clients::{captcha::Captcha, sessions::Sessions},
+    clients::{audit::AuditLog, captcha::Captcha, sessions::Sessions},
     config::PublicAddresses,
     domain::email_address::EmailAddress,
     metrics::Metrics,
-    password::PasswordVault,
+    password::{PasswordPolicy, PasswordVault},
 };
 
 /// The name by which auth-api signs its messages.
@@ -27,14 +32,28 @@ pub struct AppState {
     pub database: Database,
     /// session-service; one connection a worker, because one shared by all of them is a bottleneck.
     pub sessions: Sessions,
+    /// audit-service.
+    pub audit: AuditLog,
     /// Password hashing.
     pub vault: PasswordVault,
+    /// Which passwords may be chosen.
+    pub passwords: PasswordPolicy,
     /// Proof of personhood.
     pub captcha: Captcha,
+    /// Limits requests.
+    pub limiter: RateLimiter,
     /// The time.
     pub clock: SharedClock,
     /// Wakes the outbox relay after a commit.
     pub outbox: Wake,
+    /// Wakes whoever does deferred requests.
+    pub deferred: Arc<Notify>,
+    /// By scope and key of what is attempted.
+    pub attempt_turns: Arc<Turns<(&'static str, Vec<u8>)>>,
+    /// Seals what only auth-api reads again: secrets of authenticator apps, deferred requests, answers to repeat, copies of users' data.
+    pub data_keys: KeyRing,
+    /// Whether anybody may register.
+    pub registration_open: bool,
     /// Seals mail parameters.
     pub mailer_key: MailboxPublicKey,
     /// Turns addresses into keys that say nothing.
@@ -70,8 +89,17 @@ impl IdentifierKey {
     /// HMAC-SHA-256 of the canonical address, in hexadecimal, cut to 128 bits.
     #[must_use]
     pub fn hash(&self, email: &EmailAddress) -> String {
+        let mac = self.mac("identifier", email.as_str().as_bytes());
+        hex::encode(mac.iter().take(16).copied().collect::<Vec<u8>>())
+    }
+
+    /// HMAC-SHA-256 of `data` for one purpose; the same data has an unrelated value for any other one.
+    #[must_use]
+    pub fn mac(&self, purpose: &str, data: &[u8]) -> [u8; 32] {
         let mut mac = self.0.clone();
-        mac.update(email.as_str().as_bytes());
-        hex::encode(mac.finalize().into_bytes().iter().take(16).copied().collect::<Vec<u8>>())
+        mac.update(purpose.as_bytes());
+        mac.update(&[0]);
+        mac.update(data);
+        mac.finalize().into_bytes().into()
     }
 }

@@ -1,11 +1,12 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
-use std::{fmt::Debug, sync::Arc};
+use std::{fmt::Debug, ops::Range, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
 pub use rand::CryptoRng;
+use rand::RngExt as _;
 
 /// A source of the current time.
 pub trait Clock: Debug + Send + Sync {
@@ -62,6 +63,15 @@ pub fn random_bytes<const N: usize>(rng: &mut (impl CryptoRng + ?Sized)) -> [u8;
     let mut bytes = [0; N];
     rng.fill_bytes(&mut bytes);
     bytes
+}
+
+/// A random number from `range`, for delays and samples.
+///
+/// # Panics
+/// When `range` is empty.
+#[must_use]
+pub fn random_range(range: Range<u64>) -> u64 {
+    secure_rng().random_range(range)
 }
 
 #[cfg(test)]

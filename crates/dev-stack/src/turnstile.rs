@@ -10,7 +10,8 @@
 //!
 //! Any other secret that starts with `0x`, as real ones do, behaves like a real one: each token passes once and is then answered
 //! `timeout-or-duplicate`, except to a repetition with the same `idempotency_key`, which gets the first answer again; Cloudflare's
-//! dummy token is refused. A token of the form `action@hostname:anything` decides the answer's `action` and `hostname`.
+//! dummy token is refused. A token of the form `action@hostname:anything` decides the answer's `action` and `hostname`, which are otherwise
+//! empty and `localhost`; the test secrets say `example.com` and no action whatever the token, as Cloudflare does.
 //! All other secrets are `invalid-input-secret`.
 
 mod siteverify;
@@ -45,10 +46,20 @@ pub struct FakeTurnstile {
 pub enum TurnstileFault {
     /// Answers `internal-error`.
     InternalError,
+    /// Verifies the next token, but answers `internal-error`; then behaves.
+    InternalErrorOnce,
     /// Answers with status 500 and no JSON.
     ServerError,
     /// Never answers.
     Stall,
+    /// Answers with a page for people.
+    Html,
+    /// Answers with half a JSON document.
+    InvalidJson,
+    /// Redirects to an address that would give the right answer.
+    Redirect,
+    /// Gives the right answer, and a megabyte more.
+    Oversized,
 }
 
 impl FakeTurnstile {
@@ -76,6 +87,12 @@ impl FakeTurnstile {
     #[must_use]
     pub fn verifications(&self) -> usize {
         self.verifier.calls()
+    }
+
+    /// The `remoteip` of the newest request that was verified.
+    #[must_use]
+    pub fn last_remote_ip(&self) -> Option<String> {
+        self.verifier.last_remote_ip()
     }
 
     /// Misbehaves from now on, or no longer.

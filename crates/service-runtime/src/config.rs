@@ -19,6 +19,8 @@ use crate::{
 pub struct CommonConfig {
     /// Whether development values are accepted.
     pub environment: Environment,
+    /// Whether we must encrypt what leaves this machine.
+    pub encryption: Encryption,
     /// The database, as the role that serves.
     pub database_url: SecretString,
     /// The database, as the role that owns the schema.
@@ -80,6 +82,7 @@ impl CommonConfig {
         let database = DatabaseUrls::parse(&settings.database, encryption, problems);
         Self {
             environment,
+            encryption,
             database_url: database.serving,
             migrations_database_url: database.migrations,
             bootstrap_database_url: database.bootstrap,

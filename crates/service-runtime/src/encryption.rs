@@ -7,8 +7,10 @@ use crate::{Environment, Problems, settings::TransportSettings};
 
 /// Whether we must encrypt what leaves this machine. In production somebody must, and it is us unless a service mesh does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Encryption {
+pub enum Encryption {
+    /// Unless it stays on this machine.
     Required,
+    /// Not in development, nor where a service mesh does.
     Optional,
 }
 
@@ -38,7 +40,7 @@ impl Encryption {
     }
 
     /// Judges the URL in `variable`, which is encrypted when its scheme is `encrypted`.
-    pub(crate) fn check_url(self, problems: &mut Problems, variable: &str, url: &Url, encrypted: &str) {
+    pub fn check_url(self, problems: &mut Problems, variable: &str, url: &Url, encrypted: &str) {
         if self == Self::Required && url.scheme() != encrypted && !is_loopback(url) {
             problems.add(
                 variable,

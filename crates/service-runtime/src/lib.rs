@@ -22,6 +22,7 @@ mod transport;
 pub use config::{CommonConfig, Environment, ShutdownSettings};
 pub use database_checks::require_database;
 pub use diesel_migrations::EmbeddedMigrations;
+pub use encryption::Encryption;
 pub use lifecycle::Lifecycle;
 pub use problems::Problems;
 pub use prometheus::Registry;

@@ -138,6 +138,7 @@ impl Running {
 fn common_config(database_url: SecretString, amqp_url: SecretString) -> CommonConfig {
     CommonConfig {
         environment: Environment::Development,
+        encryption: service_runtime::Encryption::Optional,
         migrations_database_url: database_url.clone(),
         database_url,
         bootstrap_database_url: None,

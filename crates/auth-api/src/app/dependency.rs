@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use service_error::{ErrorKind, ServiceError};
 
 use crate::{
-    clients::{captcha::CaptchaError, sessions::SessionsError},
+    clients::{audit::AuditError, captcha::CaptchaError, sessions::SessionsError},
     password::VaultError,
 };
 
@@ -20,6 +20,9 @@ pub enum DependencyError {
     /// Password hashing.
     #[error(transparent)]
     Password(#[from] VaultError),
+    /// audit-service.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// session-service.
     #[error(transparent)]
     Sessions(#[from] SessionsError),
@@ -38,9 +41,11 @@ impl ServiceError for DependencyError {
             Self::Sessions(SessionsError::Refused { .. }) => ErrorKind::Unauthenticated,
             Self::Captcha(CaptchaError::Unavailable(_))
             | Self::Password(VaultError::Overloaded(_))
+            | Self::Audit(AuditError::Unavailable(_))
             | Self::Sessions(SessionsError::Unavailable(_)) => ErrorKind::Unavailable,
             Self::Database(error) if error.is_transient() => ErrorKind::Unavailable,
             Self::Password(VaultError::Kernel(_))
+            | Self::Audit(_)
             | Self::Sessions(SessionsError::Unexpected(_))
             | Self::Database(_)
             | Self::Mail(_) => ErrorKind::Internal,
@@ -54,7 +59,7 @@ impl ServiceError for DependencyError {
             Self::Captcha(CaptchaError::Unavailable(_)) => "captcha_unavailable",
             Self::Password(VaultError::Overloaded(_)) => "overloaded",
             Self::Sessions(SessionsError::Refused { .. }) => "invalid_token",
-            Self::Sessions(_) | Self::Database(_) if self.kind() == ErrorKind::Unavailable => "unavailable",
+            Self::Sessions(_) | Self::Audit(_) | Self::Database(_) if self.kind() == ErrorKind::Unavailable => "unavailable",
             _ => "internal",
         }
     }

@@ -9,7 +9,7 @@ use crate::{
     clients::sessions::Claims,
     domain::user::User,
     state::AppState,
-    store::users,
+    store::{totp_factors, users},
 };
 
 /// Why the account cannot be shown.
@@ -48,8 +48,10 @@ impl ServiceError for MeError {
     }
 }
 
-/// Reads the account that `claims` speak for.
-pub async fn me(state: &AppState, claims: &Claims) -> Result<User, MeError> {
+/// The account that `claims` speak for, and whether a second factor protects it.
+pub async fn me(state: &AppState, claims: &Claims) -> Result<(User, bool), MeError> {
     let mut conn = state.database.connection().await?;
-    users::find(&mut conn, claims.user_id).await?.ok_or(MeError::Gone)
+    let user = users::find(&mut conn, claims.user_id).await?.ok_or(MeError::Gone)?;
+    let mfa_enabled = totp_factors::exists(&mut conn, user.id).await?;
+    Ok((user, mfa_enabled))
 }

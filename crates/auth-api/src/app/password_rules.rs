@@ -2,7 +2,10 @@
 
 use service_error::FieldError;
 
-use crate::domain::plain_password::{MAX_CODE_POINTS, MIN_CODE_POINTS, PasswordError};
+use crate::domain::{
+    guessable_password::Guessable,
+    plain_password::{MAX_CODE_POINTS, MIN_CODE_POINTS, PasswordError},
+};
 
 /// The stable code.
 #[must_use]
@@ -12,6 +15,8 @@ pub fn code(error: PasswordError) -> &'static str {
         PasswordError::TooLong => "password_too_long",
         PasswordError::ContainsNul => "password_invalid",
         PasswordError::Context => "password_context",
+        PasswordError::Guessable(_) => "password_common",
+        PasswordError::Breached => "password_breached",
     }
 }
 
@@ -27,6 +32,22 @@ pub fn detail(error: PasswordError) -> String {
         PasswordError::Context => {
             "The password is too close to your name, your address or the product's name.".to_owned()
         }
+        PasswordError::Guessable(why) => guessable(why).to_owned(),
+        PasswordError::Breached => {
+            "The password was published after a theft of data elsewhere. Use another one, there as well."
+                .to_owned()
+        }
+    }
+}
+
+fn guessable(why: Guessable) -> &'static str {
+    match why {
+        Guessable::Listed => "Many people use this password, and attackers try it first.",
+        Guessable::FewCharacters => "The password has only a few different characters.",
+        Guessable::Repetition => "The password repeats something short or common.",
+        Guessable::Sequence => {
+            "The password is little more than a sequence of neighbouring characters or keys."
+        }
     }
 }
 
@@ -36,7 +57,10 @@ pub fn field_error(field: &str, error: PasswordError) -> FieldError {
     let (minimum, maximum) = match error {
         PasswordError::TooShort => (Some(MIN_CODE_POINTS), None),
         PasswordError::TooLong => (None, Some(MAX_CODE_POINTS)),
-        PasswordError::ContainsNul | PasswordError::Context => (None, None),
+        PasswordError::ContainsNul
+        | PasswordError::Context
+        | PasswordError::Guessable(_)
+        | PasswordError::Breached => (None, None),
     };
     FieldError { minimum, maximum, ..FieldError::new(field, code(error), detail(error)) }
 }

@@ -60,7 +60,7 @@ pub async fn refresh(
     client: &Client,
 ) -> Result<IssuedTokens, RefreshError> {
     let tokens = state.sessions.refresh(refresh_token, client).await.map_err(|error| match error {
-        SessionsError::Refused { reason } => RefreshError::Refused(reason),
+        SessionsError::Refused { reason, .. } => RefreshError::Refused(reason),
         error => RefreshError::Dependency(error.into()),
     })?;
     state.metrics.refresh_success.inc();

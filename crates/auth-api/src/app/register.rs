@@ -1,18 +1,25 @@
 //! Registers an address. Whoever asks learns nothing about whether it has an account.
 
+use std::{borrow::Cow, time::Duration};
+
 use auth_events::{
     Client, Fact,
     commands::{Lane, Locale, MailParameters},
-    facts::{AuthCaptcha, UserRegisterAttemptExisting, UserRegistered},
+    facts::{UserRegisterAttemptExisting, UserRegistered},
 };
 use auth_ids::OneTimeTokenId;
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel_async::AsyncConnection;
 use pg::AsyncPgConnection;
+use service_error::{ErrorKind, ServiceError};
 
 use crate::{
-    app::{dependency::DependencyError, outgoing_mail},
-    clients::captcha::CaptchaError,
+    app::{
+        captcha,
+        deferred::{DeferredRegistration, DeferredRequest, defer},
+        dependency::{DependencyError, depends_on_the_outside},
+        mail_allowance, outgoing_mail,
+    },
+    clients::captcha::CaptchaAction,
     domain::{
         bearer_secret::{OneTimeToken, RegistrationHandle},
         display_name::DisplayName,
@@ -48,96 +55,134 @@ pub struct Registration {
     pub locale: Locale,
 }
 
-/// Takes a registration: one captcha, one hash and one transaction, whatever is known of the address. The handle proves later that the same
-/// browser opened the link; for an address that has an account it proves nothing.
+/// Why a registration is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum RegisterError {
+    /// Nobody can register here.
+    #[error("registration is switched off")]
+    Disabled,
+    /// See [`DependencyError`].
+    #[error(transparent)]
+    Dependency(DependencyError),
+}
+
+depends_on_the_outside!(RegisterError);
+
+impl ServiceError for RegisterError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Disabled => ErrorKind::Forbidden,
+            Self::Dependency(error) => error.kind(),
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Disabled => "registration_disabled",
+            Self::Dependency(error) => error.reason(),
+        }
+    }
+
+    fn public_detail(&self) -> Cow<'static, str> {
+        match self {
+            Self::Disabled => "Nobody can register here by themselves.".into(),
+            Self::Dependency(error) => error.public_detail(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Disabled => None,
+            Self::Dependency(error) => error.retry_after(),
+        }
+    }
+
+    fn captcha_required(&self) -> bool {
+        matches!(self, Self::Dependency(error) if error.captcha_required())
+    }
+}
+
+/// Takes a registration: one captcha, one hash and one statement, whatever is known of the address. The handle proves later that the same browser
+/// opened the link; for an address that has an account it proves nothing.
 pub async fn register(
     state: &AppState,
     registration: Registration,
     client: &Client,
-) -> Result<RegistrationHandle, DependencyError> {
-    check_captcha(state, registration.captcha_token.as_deref(), client).await?;
+) -> Result<RegistrationHandle, RegisterError> {
+    if !state.registration_open {
+        return Err(RegisterError::Disabled);
+    }
+    captcha::check(state, registration.captcha_token.as_deref(), CaptchaAction::Register, client).await?;
     let hash = state.vault.hash(&registration.password).await?;
     let handle = RegistrationHandle::generate(&mut clock::secure_rng());
-    let mut conn = state.database.connection().await?;
-    conn.transaction(async |conn| store(conn, state, &registration, &hash, &handle, client).await).await?;
-    state.outbox.wake();
+    let request = DeferredRequest::Register(DeferredRegistration {
+        email: registration.email.as_str().to_owned(),
+        password: hash.into_phc(),
+        handle_hash: handle.hash().as_bytes().to_vec(),
+        display_name: registration.display_name.map(|name| name.as_str().to_owned()),
+        locale: registration.locale,
+    });
+    defer(state, request, client).await?;
     Ok(handle)
 }
 
-async fn check_captcha(
-    state: &AppState,
-    token: Option<&str>,
-    client: &Client,
-) -> Result<(), DependencyError> {
-    let outcome = state.captcha.verify(token, client.ip).await;
-    let label = match &outcome {
-        Ok(()) => "passed",
-        Err(CaptchaError::Required) => "missing",
-        Err(CaptchaError::Invalid(_)) => "refused",
-        Err(CaptchaError::Unavailable(_)) => "unavailable",
-    };
-    state.metrics.captcha_challenges.with_label_values(&[label]).inc();
-    if let Err(CaptchaError::Invalid(codes)) = &outcome {
-        let fact = Fact::by_anonymous(AuthCaptcha { action: "register".to_owned() }).denied(codes);
-        let mut conn = state.database.connection().await?;
-        outbox::append_fact(&mut conn, state.fact(None, fact.from_client(client.clone()))).await?;
-        state.outbox.wake();
-    }
-    Ok(outcome?)
-}
-
-async fn store(
+/// Does what [`register`] took, in the transaction of whoever calls.
+pub async fn handle(
     conn: &mut AsyncPgConnection,
     state: &AppState,
-    registration: &Registration,
-    hash: &FreshHash,
-    handle: &RegistrationHandle,
+    email: &EmailAddress,
+    registration: &DeferredRegistration,
     client: &Client,
 ) -> Result<(), DependencyError> {
     let now = state.clock.now();
-    let display_name = registration.display_name.as_ref().map(DisplayName::as_str);
-    let (id, handle_hash) = (auth_ids::generate(&*state.clock, &mut clock::secure_rng()), handle.hash());
-    let sealed = state.vault.seal(hash, id);
+    let display_name = registration.display_name.as_deref();
+    let id = auth_ids::generate(&*state.clock, &mut clock::secure_rng());
+    let hash = FreshHash::from_phc(registration.password.clone());
+    let sealed = state.vault.seal(&hash, id);
     let new_user = NewUser {
         id,
-        email: &registration.email,
+        email,
         status: UserStatus::Unverified,
         display_name,
         locale: registration.locale,
         roles: &[permission::USER],
         password: &sealed,
-        registration_handle_hash: Some(handle_hash.as_bytes()),
+        registration_handle_hash: Some(&registration.handle_hash),
         now,
     };
     let is_new = users::insert_if_absent(conn, new_user).await?;
-    let user = users::lock_by_email(conn, &registration.email).await?;
+    let user = users::lock_by_email(conn, email).await?;
     let mut user = user.ok_or(pg::Error::from(diesel::result::Error::NotFound))?;
     if user.status != UserStatus::Unverified {
         return notify_owner(conn, state, &user, client, now).await;
     }
     if !is_new {
-        let sealed = state.vault.seal(hash, user.id);
-        let (handle, locale) = (handle_hash.as_bytes(), registration.locale);
+        let sealed = state.vault.seal(&hash, user.id);
+        let (handle, locale) = (&registration.handle_hash, registration.locale);
         users::replace_registration(conn, user.id, &sealed, handle, display_name, locale, now).await?;
         user.locale = locale;
         user.display_name = display_name.map(str::to_owned);
     }
-    send_verification(conn, state, &user, now).await?;
+    send_verification(conn, state, &user).await?;
     let fact = Fact::by_anonymous(UserRegistered { locale: user.locale.tag().to_owned() });
     Ok(outbox::append_fact(conn, state.fact(Some(user.id), fact.from_client(client.clone()))).await?)
 }
 
-async fn send_verification(
+/// Sends an unverified account the link that opens it, unless its address was sent too many mails; says whether it did.
+pub async fn send_verification(
     conn: &mut AsyncPgConnection,
     state: &AppState,
     user: &User,
-    now: DateTime<Utc>,
-) -> Result<(), DependencyError> {
+) -> Result<bool, DependencyError> {
+    if !mail_allowance::take(conn, state, &user.email).await? {
+        return Ok(false);
+    }
+    let now = state.clock.now();
     let token = OneTimeToken::generate(&mut clock::secure_rng());
     let id: OneTimeTokenId = auth_ids::generate(&*state.clock, &mut clock::secure_rng());
     let expires_at = now + TimeDelta::hours(i64::from(VERIFICATION_HOURS));
     let (user_id, purpose) = (user.id, Purpose::VerifyEmail);
-    one_time_tokens::replace(conn, NewToken { id, user_id, purpose, hash: &token.hash(), now, expires_at })
+    one_time_tokens::issue(conn, NewToken { id, user_id, purpose, hash: &token.hash(), now, expires_at })
         .await?;
     let parameters = MailParameters::VerifyEmail {
         display_name: user.display_name.clone(),
@@ -145,7 +190,8 @@ async fn send_verification(
         expires_in_hours: VERIFICATION_HOURS,
     };
     let command = outgoing_mail::command(state, user, &parameters, Lane::Security, expires_at)?;
-    Ok(outbox::append_mail(conn, command).await?)
+    outbox::append_mail(conn, command).await?;
+    Ok(true)
 }
 
 /// The address has an account: its owner hears of the attempt, at most once a day.
@@ -156,7 +202,8 @@ async fn notify_owner(
     client: &Client,
     now: DateTime<Utc>,
 ) -> Result<(), DependencyError> {
-    let owner_notified = user.is_registration_notice_due(now);
+    let owner_notified =
+        user.is_registration_notice_due(now) && mail_allowance::take(conn, state, &user.email).await?;
     if owner_notified {
         users::note_registration_notice(conn, user.id, now).await?;
         let parameters = MailParameters::AlreadyRegistered {

@@ -9,11 +9,12 @@ use service_error::{ErrorKind, FieldError, ServiceError};
 use crate::{
     app::{
         dependency::{DependencyError, depends_on_the_outside},
+        forget_pending::forget_pending,
         password_rules,
     },
     domain::{
         bearer_secret::{OneTimeToken, RegistrationHandle, SecretHash},
-        plain_password::{PasswordError, PlainPassword},
+        plain_password::PasswordError,
         user::{User, UserStatus},
     },
     state::AppState,
@@ -116,7 +117,7 @@ pub async fn verify_email(
     let handle = verification.handle.map(|handle| handle.hash());
     let new_password = match verification.new_password {
         Some(text) => {
-            let chosen = PlainPassword::chosen(&text, &user.email, user.display_name.as_deref())
+            let chosen = state.passwords.choose(&text, &user.email, user.display_name.as_deref())
                 .map_err(VerifyEmailError::NewPassword)?;
             Some(state.vault.seal(&state.vault.hash(&chosen).await?, user.id))
         }
@@ -139,6 +140,7 @@ pub async fn verify_email(
             .await?
             .ok_or(VerifyEmailError::TokenInvalid)?;
         users::activate(conn, user.id, new_password.as_deref(), same_browser, now).await?;
+        forget_pending(conn, user.id).await?;
         let fact = Fact::by_user(user.id, UserEmailVerified { same_browser }).from_client(client.clone());
         Ok(outbox::append_fact(conn, state.fact(Some(user.id), fact)).await?)
     })

@@ -1,4 +1,5 @@
 //! The services and providers that auth-api calls.
 
+pub mod audit;
 pub mod captcha;
 pub mod sessions;

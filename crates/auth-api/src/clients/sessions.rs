@@ -1,14 +1,18 @@
 //! session-service, which alone can make and end sessions.
 
+use std::net::IpAddr;
+
 use auth_events::Client;
 use auth_ids::{SessionId, UserId};
 use auth_proto::session::v1::{
-    CreateSessionRequest, Device, GetPublicKeysRequest, PublicKey, RefreshRequest, RevokeSessionRequest,
-    Subject, Tokens, ValidateRequest, ValidateResponse, revoke_session_request::Target,
+    CreateSessionRequest, Device, ElevateSessionRequest, GetPublicKeysRequest, ListSessionsRequest,
+    PublicKey, RefreshRequest, RevokeSessionRequest, RevokeUserSessionsRequest, Session, Subject, Tokens,
+    ValidateRequest, ValidateResponse, revoke_session_request::Target,
     session_service_client::SessionServiceClient,
 };
 use chrono::{DateTime, Utc};
-use secrecy::SecretString;
+use prost_types::{Duration, Timestamp};
+use secrecy::{ExposeSecret, SecretString};
 use service_runtime::grpc::Channel;
 use tonic::{Code, Status};
 
@@ -29,6 +33,10 @@ pub enum SessionsError {
     Refused {
         /// `google.rpc.ErrorInfo.reason`.
         reason: String,
+        /// Whose session it was, where the method's contract says that.
+        user_id: Option<UserId>,
+        /// Which session it was, where the method's contract says that.
+        session_id: Option<SessionId>,
     },
     /// Its answer breaks the contract.
     #[error("session-service answered something unexpected")]
@@ -54,6 +62,17 @@ pub struct IssuedTokens {
     pub expires_in: u64,
     /// The refresh token.
     pub refresh_token: SecretString,
+    /// When the refresh token expires, unless it is used before.
+    pub refresh_expires_at: Option<DateTime<Utc>>,
+}
+
+/// A further access token for a session.
+#[derive(Debug)]
+pub struct IssuedAccess {
+    /// PASETO v4.public.
+    pub access_token: SecretString,
+    /// Seconds until it expires.
+    pub expires_in: u64,
 }
 
 /// A session to begin.
@@ -69,6 +88,8 @@ pub struct NewSession {
     pub methods: Vec<String>,
     /// The assurance level reached.
     pub aal: u32,
+    /// When the user authenticated; now when absent.
+    pub authenticated_at: Option<DateTime<Utc>>,
     /// Whether it may outlive twelve hours.
     pub remember_me: bool,
     /// What the user calls the device.
@@ -82,10 +103,39 @@ pub struct Claims {
     pub user_id: UserId,
     /// The session.
     pub session_id: SessionId,
+    /// How the user authenticated (RFC 8176).
+    pub methods: Vec<String>,
     /// The assurance level.
     pub aal: u32,
     /// When the user authenticated.
     pub authenticated_at: DateTime<Utc>,
+    /// What the user may do, by name.
+    pub roles: Vec<String>,
+    /// What the roles stand for.
+    pub permissions: Vec<String>,
+}
+
+/// A live session, as its user sees it in a list.
+#[derive(Debug, Clone)]
+pub struct DeviceSession {
+    /// The session.
+    pub id: SessionId,
+    /// What the user calls the device.
+    pub device_name: Option<String>,
+    /// The address from which the device last refreshed or authenticated.
+    pub ip: Option<IpAddr>,
+    /// What the device said of itself then.
+    pub user_agent: Option<String>,
+    /// When the session began.
+    pub created_at: DateTime<Utc>,
+    /// When it was last in use, to the minute.
+    pub last_seen_at: DateTime<Utc>,
+    /// When it ends even if it is used.
+    pub expires_at: DateTime<Utc>,
+    /// How the user authenticated (RFC 8176).
+    pub methods: Vec<String>,
+    /// The assurance level.
+    pub aal: u32,
 }
 
 /// What names a session to revoke.
@@ -115,7 +165,7 @@ impl Sessions {
             }),
             amr: session.methods,
             aal: session.aal,
-            auth_time: None,
+            auth_time: session.authenticated_at.map(timestamp),
             remember_me: session.remember_me,
             device: Some(device(client, session.device_name)),
             request_id: client.request_id.clone().unwrap_or_default(),
@@ -149,7 +199,6 @@ impl Sessions {
         reason: &str,
         client: &Client,
     ) -> Result<(), SessionsError> {
-        use secrecy::ExposeSecret;
         let target = match credential {
             SessionCredential::Refresh(token) => Target::RefreshToken(token.expose_secret().to_owned()),
             SessionCredential::Access(token) => Target::AccessToken(token.expose_secret().to_owned()),
@@ -166,6 +215,76 @@ impl Sessions {
             Ok(_) | Err(SessionsError::Refused { .. }) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Ends the session `session` of `user` for the reason with the code `reason`; whether it was live until now. One that does not exist or is
+    /// somebody else's is [`SessionsError::Refused`] as `session_not_found`.
+    pub async fn revoke_own(
+        &self,
+        session: SessionId,
+        user: UserId,
+        reason: &str,
+        client: &Client,
+    ) -> Result<bool, SessionsError> {
+        let request = RevokeSessionRequest {
+            target: Some(Target::SessionId(session.to_string())),
+            user_id: user.to_string(),
+            reason: reason.to_owned(),
+            request_id: client.request_id.clone().unwrap_or_default(),
+            device: Some(device(client, None)),
+        };
+        Ok(self.client.clone().revoke_session(request).await?.into_inner().revoked)
+    }
+
+    /// Ends all sessions of `user`, but `except`, for the reason with the code `reason`; how many were live until now. The user did it if the
+    /// reason is `logout_all`; otherwise we did.
+    pub async fn revoke_all(
+        &self,
+        user: UserId,
+        except: Option<SessionId>,
+        reason: &str,
+        client: &Client,
+    ) -> Result<u32, SessionsError> {
+        let request = RevokeUserSessionsRequest {
+            user_id: user.to_string(),
+            except_session_id: except.map(|session| session.to_string()),
+            reason: reason.to_owned(),
+            request_id: client.request_id.clone().unwrap_or_default(),
+            device: Some(device(client, None)),
+        };
+        Ok(self.client.clone().revoke_user_sessions(request).await?.into_inner().revoked)
+    }
+
+    /// Says that the user of a live session has just authenticated again, by `methods` and to the level `aal`. The access token that comes back
+    /// says so; the session's refresh token stays good. A session that is not the user's is [`SessionsError::Refused`] as `session_not_found`, one
+    /// that has ended as `session_ended`.
+    pub async fn elevate(
+        &self,
+        session: SessionId,
+        user: UserId,
+        methods: &[String],
+        aal: u32,
+        client: &Client,
+    ) -> Result<IssuedAccess, SessionsError> {
+        let request = ElevateSessionRequest {
+            session_id: session.to_string(),
+            user_id: user.to_string(),
+            amr: methods.to_vec(),
+            aal,
+            device: Some(device(client, None)),
+        };
+        let answer = self.client.clone().elevate_session(request).await?.into_inner();
+        Ok(IssuedAccess {
+            access_token: answer.access_token.into(),
+            expires_in: seconds(answer.access_expires_in),
+        })
+    }
+
+    /// The live sessions of `user`, the newest first.
+    pub async fn list(&self, user: UserId) -> Result<Vec<DeviceSession>, SessionsError> {
+        let request = ListSessionsRequest { user_id: user.to_string() };
+        let answer = self.client.clone().list_sessions(request).await?.into_inner();
+        answer.sessions.into_iter().map(device_session).collect()
     }
 
     /// The public keys that verify access tokens.
@@ -189,28 +308,57 @@ fn issued(
     let (Some(tokens), Some(session)) = (tokens, session) else {
         return Err(SessionsError::Unexpected(anyhow::anyhow!("tokens or session are missing")));
     };
-    let seconds = tokens.access_expires_in.map_or(0, |duration| duration.seconds);
     Ok(IssuedTokens {
         session_id: id(&session.id)?,
         access_token: tokens.access_token.into(),
-        expires_in: u64::try_from(seconds).unwrap_or(0),
+        expires_in: seconds(tokens.access_expires_in),
         refresh_token: tokens.refresh_token.into(),
+        refresh_expires_at: tokens.refresh_expires_at.and_then(|at| DateTime::from_timestamp(at.seconds, 0)),
     })
 }
 
 fn claims(answer: ValidateResponse) -> Result<Claims, SessionsError> {
     let missing = || SessionsError::Unexpected(anyhow::anyhow!("claims are missing"));
     let claims = answer.claims.ok_or_else(missing)?;
-    let authenticated_at = claims
-        .auth_time
-        .and_then(|time| DateTime::from_timestamp(time.seconds, u32::try_from(time.nanos).unwrap_or(0)))
-        .ok_or_else(missing)?;
     Ok(Claims {
         user_id: id(&claims.user_id)?,
         session_id: id(&claims.session_id)?,
+        methods: claims.amr,
         aal: claims.aal,
-        authenticated_at,
+        authenticated_at: time(claims.auth_time)?,
+        roles: claims.roles,
+        permissions: claims.permissions,
     })
+}
+
+fn device_session(session: Session) -> Result<DeviceSession, SessionsError> {
+    let Device { name, ip, user_agent } = session.device.unwrap_or_default();
+    let present = |text: String| Some(text).filter(|text| !text.is_empty());
+    Ok(DeviceSession {
+        id: id(&session.id)?,
+        device_name: present(name),
+        ip: ip.parse().ok(),
+        user_agent: present(user_agent),
+        created_at: time(session.created_at)?,
+        last_seen_at: time(session.last_seen_at)?,
+        expires_at: time(session.expires_at)?,
+        methods: session.amr,
+        aal: session.aal,
+    })
+}
+
+fn seconds(duration: Option<Duration>) -> u64 {
+    duration.and_then(|duration| u64::try_from(duration.seconds).ok()).unwrap_or(0)
+}
+
+fn time(time: Option<Timestamp>) -> Result<DateTime<Utc>, SessionsError> {
+    time.and_then(|time| DateTime::from_timestamp(time.seconds, u32::try_from(time.nanos).ok()?))
+        .ok_or_else(|| SessionsError::Unexpected(anyhow::anyhow!("a time is missing")))
+}
+
+fn timestamp(time: DateTime<Utc>) -> Timestamp {
+    let nanos = i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default();
+    Timestamp { seconds: time.timestamp(), nanos }
 }
 
 fn id<K: auth_ids::TypedUuidKind>(text: &str) -> Result<auth_ids::TypedUuid<K>, SessionsError> {
@@ -224,7 +372,14 @@ impl From<Status> for SessionsError {
             (Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::ResourceExhausted, _) => {
                 Self::Unavailable(status)
             }
-            (Code::Unauthenticated | Code::NotFound, Some(reason)) => Self::Refused { reason },
+            (Code::Unauthenticated | Code::NotFound, Some(reason)) => {
+                let metadata = service_error::error_metadata(&status);
+                Self::Refused {
+                    reason,
+                    user_id: metadata.get("user_id").and_then(|id| id.parse().ok()),
+                    session_id: metadata.get("session_id").and_then(|id| id.parse().ok()),
+                }
+            }
             _ => Self::Unexpected(status.into()),
         }
     }

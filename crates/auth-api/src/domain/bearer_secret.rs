@@ -32,6 +32,33 @@ impl SecretKind for Registration {
 /// Proves that the browser that opens the link is the one that registered.
 pub type RegistrationHandle = BearerSecret<Registration>;
 
+/// What a known browser keeps.
+#[derive(Debug)]
+pub struct Device;
+impl SecretKind for Device {
+    const PREFIX: &'static str = "fad_";
+}
+/// Says which known device a browser is.
+pub type DeviceToken = BearerSecret<Device>;
+
+/// What a login whose password was right waits with for its second factor.
+#[derive(Debug)]
+pub struct LoginChallenge;
+impl SecretKind for LoginChallenge {
+    const PREFIX: &'static str = "fac_";
+}
+/// Stands for a right password until the second factor is given.
+pub type LoginChallengeToken = BearerSecret<LoginChallenge>;
+
+/// What the enrolment of a second factor waits with for its first code.
+#[derive(Debug)]
+pub struct Enrolment;
+impl SecretKind for Enrolment {
+    const PREFIX: &'static str = "fae_";
+}
+/// Names a second factor that is not confirmed yet.
+pub type EnrolmentToken = BearerSecret<Enrolment>;
+
 /// 256 random bits with a recognisable prefix. Whoever presents it, has it; so it is stored only as a hash.
 pub struct BearerSecret<K> {
     text: Zeroizing<String>,

@@ -3,7 +3,7 @@ use std::fmt;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
-use super::email_address::EmailAddress;
+use super::{email_address::EmailAddress, guessable_password::Guessable};
 
 /// The fewest code points of a password that is the only factor (NIST SP 800-63B-4, section 3.1.1.2).
 pub const MIN_CODE_POINTS: usize = 15;
@@ -34,6 +34,12 @@ pub enum PasswordError {
     /// It is little more than the user's address or name, or the product's name.
     #[error("the password is easily guessed from its context")]
     Context,
+    /// Everybody can guess it.
+    #[error("the password is easily guessed: {0}")]
+    Guessable(Guessable),
+    /// It is known from a breach.
+    #[error("the password is known from a breach")]
+    Breached,
 }
 
 impl PlainPassword {
@@ -52,8 +58,9 @@ impl PlainPassword {
         Ok(Self(normalized))
     }
 
-    /// A password that somebody chooses for the account `email`.
-    pub fn chosen(
+    /// A password that somebody chooses for the account `email`. Callers ask [`PasswordPolicy::choose`](crate::password::PasswordPolicy::choose),
+    /// which knows of breaches too.
+    pub(crate) fn chosen(
         text: &str,
         email: &EmailAddress,
         display_name: Option<&str>,
@@ -66,7 +73,10 @@ impl PlainPassword {
         if context.into_iter().any(|word| password.is_little_more_than(word)) {
             return Err(PasswordError::Context);
         }
-        Ok(password)
+        match Guessable::judge(&password.0) {
+            Some(why) => Err(PasswordError::Guessable(why)),
+            None => Ok(password),
+        }
     }
 
     /// The normalised bytes, for hashing.
@@ -108,11 +118,11 @@ mod tests {
     #[test]
     fn length_is_counted_in_code_points_after_normalisation() {
         assert!(chosen("SecurePassword123").is_ok());
-        assert!(chosen(&"ä".repeat(15)).is_ok());
-        assert!(chosen(&"a\u{308}".repeat(15)).is_ok());
+        assert!(chosen("äbçdéfghïjk lmn").is_ok());
+        assert!(chosen("a\u{308}bc\u{327}de\u{301}fghi\u{308}jk lmn").is_ok());
         assert_eq!(chosen(&"a\u{308}".repeat(14)).unwrap_err(), PasswordError::TooShort);
         assert_eq!(chosen("fourteen chars").unwrap_err(), PasswordError::TooShort);
-        assert!(chosen(&"é".repeat(256)).is_ok());
+        assert!(chosen(&"été à la plage, ".repeat(16)).is_ok());
         assert_eq!(chosen(&"x".repeat(257)).unwrap_err(), PasswordError::TooLong);
         assert_eq!(chosen(&"x".repeat(1025)).unwrap_err(), PasswordError::TooLong);
         // One code point that NFKC turns into eighteen.

@@ -32,6 +32,14 @@ pub struct User {
     pub registration_notice_at: Option<DateTime<Utc>>,
     /// When the address was first registered.
     pub created_at: DateTime<Utc>,
+    /// Counts the changes of password, second factor and status.
+    pub credential_epoch: i64,
+    /// Why the password opens nothing until it is reset, if so.
+    pub password_off: Option<String>,
+    /// When somebody logged in last.
+    pub last_login_at: Option<DateTime<Utc>>,
+    /// When the account is deleted, if its owner asked for it.
+    pub deletes_at: Option<DateTime<Utc>>,
 }
 
 impl User {
@@ -39,6 +47,12 @@ impl User {
     #[must_use]
     pub fn is_registration_notice_due(&self, now: DateTime<Utc>) -> bool {
         self.registration_notice_at.is_none_or(|last| now - last >= REGISTRATION_NOTICE_INTERVAL)
+    }
+
+    /// Whether the right password, presented with the right second factor, opens the account.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.status == UserStatus::Active && self.password_off.is_none()
     }
 }
 
@@ -51,6 +65,8 @@ pub enum UserStatus {
     Active,
     /// Closed by an administrator.
     Suspended,
+    /// Closed by its owner, and deleted when they do not change their mind.
+    PendingDeletion,
 }
 
 impl UserStatus {
@@ -61,6 +77,7 @@ impl UserStatus {
             Self::Unverified => "unverified",
             Self::Active => "active",
             Self::Suspended => "suspended",
+            Self::PendingDeletion => "pending_deletion",
         }
     }
 }
@@ -80,7 +97,7 @@ impl FromStr for UserStatus {
     type Err = UnknownStatus;
 
     fn from_str(text: &str) -> Result<Self, UnknownStatus> {
-        [Self::Unverified, Self::Active, Self::Suspended]
+        [Self::Unverified, Self::Active, Self::Suspended, Self::PendingDeletion]
             .into_iter()
             .find(|status| status.name() == text)
             .ok_or_else(|| UnknownStatus(text.to_owned()))

@@ -1,14 +1,14 @@
 use std::{future::Future, pin::Pin};
 
 use actix_web::{
-    FromRequest, HttpRequest,
+    FromRequest, HttpMessage, HttpRequest,
     dev::Payload,
     http::header::{self, HeaderMap},
     web,
 };
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{ApiError, edge_error::EdgeError};
+use super::{ApiError, edge_error::EdgeError, limits::charge_user, request_client::RequestClient};
 use crate::{app::dependency::DependencyError, clients::sessions::Claims, state::AppState};
 
 /// More than any token that session-service makes.
@@ -24,12 +24,17 @@ impl FromRequest for Authenticated {
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
         let token = bearer_token(request.headers());
         let state = request.app_data::<web::Data<AppState>>().cloned();
+        let request = request.clone();
         Box::pin(async move {
             let token = token?;
             let state = state.ok_or(EdgeError::Unexplained)?;
             let validated =
                 state.sessions.validate(token.expose_secret()).await.map_err(DependencyError::from)?;
-            Ok(Self(validated.ok_or(EdgeError::InvalidToken)?))
+            let claims = validated.ok_or(EdgeError::InvalidToken)?;
+            let client = RequestClient::extract(&request).await?;
+            charge_user(&state, &client, claims.user_id).await?;
+            request.extensions_mut().insert(claims.user_id);
+            Ok(Self(claims))
         })
     }
 }

@@ -4,29 +4,36 @@ use std::{
     time::{Duration, Instant},
 };
 
+use actix_cors::CorsError;
 use actix_web::{
     Error, HttpMessage, HttpResponse,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
+    error::InternalError,
     http::{
-        StatusCode,
-        header::{self, HeaderValue},
+        ConnectionType, Method, StatusCode,
+        header::{self, HeaderName, HeaderValue},
     },
     middleware::Next,
     web,
 };
 use auth_events::Client;
 use ipnet::IpNet;
-use service_error::{ErrorKind, Problem, ServiceError};
+use rate_limit::Standing;
+use service_error::{ErrorKind, ServiceError};
 use tracing::{Instrument, Span, field::Empty};
 
 use super::{
     ApiError,
+    admission::admit,
     client_address::client_address,
     edge_error::EdgeError,
+    hosts::Hosts,
+    problem_answer::problem_answer,
     request_client::RequestClient,
     request_id::{self, request_id},
     security_headers,
+    unread_body::UnreadBody,
 };
 use crate::metrics::Metrics;
 
@@ -37,6 +44,8 @@ const QUIET_PATHS: &[&str] = &["/health", "/ready", "/metrics"];
 /// What the outermost middleware needs to know.
 #[derive(Clone)]
 pub struct EdgeSettings {
+    /// The names under which we may be called.
+    pub allowed_hosts: Hosts,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// The base address of the documentation of problems.
@@ -51,25 +60,64 @@ pub struct EdgeSettings {
 /// for errors, the problem document.
 pub async fn edge(
     settings: web::Data<EdgeSettings>,
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
     let client = client_of(&request, &settings.trusted_proxies);
     let id = client.request_id.clone().unwrap_or_default();
     let span = span_of(&request, &id);
-    request.extensions_mut().insert(RequestClient(client));
-    let mut response = next.call(request).instrument(span.clone()).await?.map_into_boxed_body();
+    let client = RequestClient::new(client);
+    request.extensions_mut().insert(client.clone());
+    let method = request.method().clone();
+    let path = request.path().to_owned();
+    let route = request.match_pattern();
+    let unread_body = UnreadBody::keep(&mut request);
+    let answered = match admit(request.head(), &settings.allowed_hosts) {
+        Ok(()) => next.call(request).instrument(span.clone()).await,
+        Err(refused) => Err(ApiError::from(refused).into()),
+    };
+    let (request, mut response) = match answered {
+        Ok(response) => {
+            let (request, response) = response.into_parts();
+            (Some(request), response.map_into_boxed_body())
+        }
+        Err(error) => (None, unanswered(error)),
+    };
     if is_error_without_answer(&response) {
-        response = span.in_scope(|| with_problem(response, &settings, &id));
+        response = span.in_scope(|| with_problem(&response, &settings, route.as_deref(), &id));
     }
-    let path = response.request().path().to_owned();
+    if response.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
+    if let Some(unread_body) = unread_body {
+        response = response.map_body(|_, answer| unread_body.until_sent(answer));
+    }
     security_headers::insert(response.headers_mut(), &path);
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(header::HeaderName::from_static(request_id::HEADER), value);
+    if !response.headers().contains_key(header::VARY) {
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Origin"));
     }
-    record(&settings.metrics, &span, &response, started.elapsed());
-    Ok(response)
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(HeaderName::from_static(request_id::HEADER), value);
+    }
+    for (name, value) in client.standing().iter().flat_map(Standing::headers) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    record(&settings.metrics, &span, &method, route, response.status(), started.elapsed());
+    match request {
+        Some(request) => Ok(ServiceResponse::new(request, response)),
+        None => Err(InternalError::from_response("answered", response).into()),
+    }
+}
+
+/// A request that a middleware gave up: its answer so far, with the headers that other middleware put on it.
+fn unanswered(error: Error) -> HttpResponse {
+    let headers = error.error_response().headers().clone();
+    let mut response = HttpResponse::from_error(error);
+    *response.headers_mut() = headers;
+    response
 }
 
 fn client_of(request: &ServiceRequest, trusted: &[IpNet]) -> Client {
@@ -103,15 +151,20 @@ fn span_of(request: &ServiceRequest, id: &str) -> Span {
     span
 }
 
-fn record(metrics: &Metrics, span: &Span, response: &ServiceResponse<BoxBody>, elapsed: Duration) {
-    let request = response.request();
-    let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
+fn record(
+    metrics: &Metrics,
+    span: &Span,
+    method: &Method,
+    route: Option<String>,
+    status: StatusCode,
+    elapsed: Duration,
+) {
+    let route = route.unwrap_or_else(|| "unmatched".to_owned());
     // An unknown method must not become a label of its own.
-    let method = match request.method().as_str() {
+    let method = match method.as_str() {
         known @ ("GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "HEAD" | "OPTIONS") => known,
         _ => "other",
     };
-    let status = response.status();
     metrics
         .http_requests
         .with_label_values(&[method, &route, status.as_str()])
@@ -130,47 +183,47 @@ fn record(metrics: &Metrics, span: &Span, response: &ServiceResponse<BoxBody>, e
 }
 
 /// Errors of handlers and of the framework; what a handler answered itself, with a body, stays.
-fn is_error_without_answer(response: &ServiceResponse<BoxBody>) -> bool {
+fn is_error_without_answer(response: &HttpResponse) -> bool {
     let is_error = response.status().is_client_error() || response.status().is_server_error();
-    is_error
-        && (response.response().error().is_some() || !response.headers().contains_key(header::CONTENT_TYPE))
+    is_error && (response.error().is_some() || !response.headers().contains_key(header::CONTENT_TYPE))
 }
 
-/// Replaces an error's body by its problem document.
+/// Replaces an error's answer by its problem document, and keeps the headers that it has already.
 fn with_problem(
-    response: ServiceResponse<BoxBody>,
+    response: &HttpResponse,
     settings: &EdgeSettings,
+    route: Option<&str>,
     id: &str,
-) -> ServiceResponse<BoxBody> {
-    let docs_url = &settings.docs_url;
-    let stated = response.response().error().and_then(|error| error.as_error::<ApiError>());
-    let implied = implied(response.status());
+) -> HttpResponse {
+    let stated = response.error().and_then(|error| error.as_error::<ApiError>());
+    let implied = implied(response);
     let error = stated.map_or(&implied as &dyn ServiceError, ApiError::service_error);
     log(error);
-    let problem = Problem::new(error, docs_url, id);
-    let is_unauthenticated = error.kind() == ErrorKind::Unauthenticated;
-    let mut answer = HttpResponse::build(StatusCode::from_u16(problem.status).unwrap_or(response.status()));
-    if let Some(seconds) = problem.retry_after {
-        answer.insert_header((header::RETRY_AFTER, seconds.to_string()));
-    }
-    if is_unauthenticated {
-        answer.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+    let mut answer = problem_answer(error, &settings.docs_url, id);
+    let headers = answer.headers_mut();
+    for (name, value) in response.headers() {
+        if !headers.contains_key(name) {
+            headers.append(name.clone(), value.clone());
+        }
     }
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        let route = response.request().match_pattern().unwrap_or_default();
-        let methods = settings.methods.get(&route).map_or("GET", String::as_str);
-        answer.insert_header((header::ALLOW, methods));
+        let methods = route.and_then(|route| settings.methods.get(route)).map_or("GET", String::as_str);
+        if let Ok(methods) = HeaderValue::from_str(methods) {
+            answer.headers_mut().insert(header::ALLOW, methods);
+        }
     }
-    let body = serde_json::to_string(&problem).unwrap_or_default();
-    let answer = answer.content_type(Problem::MEDIA_TYPE).body(body);
-    response.into_response(answer)
+    answer
 }
 
 /// What an error of the framework means.
-fn implied(status: StatusCode) -> EdgeError {
-    match status {
+fn implied(response: &HttpResponse) -> EdgeError {
+    if response.error().is_some_and(|error| error.as_error::<CorsError>().is_some()) {
+        return EdgeError::PreflightRefused;
+    }
+    match response.status() {
         StatusCode::NOT_FOUND => EdgeError::NotFound,
         StatusCode::METHOD_NOT_ALLOWED => EdgeError::MethodNotAllowed,
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => EdgeError::HeadTooLarge,
         StatusCode::PAYLOAD_TOO_LARGE => EdgeError::PayloadTooLarge,
         status if status.is_client_error() => EdgeError::MalformedJson,
         _ => EdgeError::Unexplained,

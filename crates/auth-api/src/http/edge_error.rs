@@ -1,4 +1,4 @@
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use actix_web::HttpRequest;
 use service_error::{ErrorKind, FieldError, ServiceError};
@@ -33,6 +33,24 @@ pub enum EdgeError {
     /// The access token is not good.
     #[error("the access token is not good")]
     InvalidToken,
+    /// The refresh token should be in the cookie, and there is none.
+    #[error("no refresh cookie was sent")]
+    MissingCookie,
+    /// The page that sent the request may not use cookies.
+    #[error("the page may not use cookies")]
+    OriginNotAllowed,
+    /// A browser asked whether a page may send a request, and it may not.
+    #[error("the preflight was refused")]
+    PreflightRefused,
+    /// The work took too long.
+    #[error("the work on the request took too long")]
+    DeadlineExceeded,
+    /// The head is too large.
+    #[error("the head is too large")]
+    HeadTooLarge,
+    /// The request names a host that is not ours.
+    #[error("the request is for another host")]
+    MisdirectedRequest,
     /// No route has this path.
     #[error("no such path")]
     NotFound,
@@ -58,7 +76,11 @@ impl ServiceError for EdgeError {
             Self::Password(_) => ErrorKind::Unprocessable,
             Self::UnsupportedMediaType => ErrorKind::UnsupportedMediaType,
             Self::PayloadTooLarge => ErrorKind::PayloadTooLarge,
-            Self::MissingToken | Self::InvalidToken => ErrorKind::Unauthenticated,
+            Self::MissingToken | Self::InvalidToken | Self::MissingCookie => ErrorKind::Unauthenticated,
+            Self::OriginNotAllowed | Self::PreflightRefused => ErrorKind::Forbidden,
+            Self::DeadlineExceeded => ErrorKind::DeadlineExceeded,
+            Self::HeadTooLarge => ErrorKind::HeadTooLarge,
+            Self::MisdirectedRequest => ErrorKind::Misdirected,
             Self::NotFound => ErrorKind::NotFound,
             Self::MethodNotAllowed => ErrorKind::MethodNotAllowed,
             Self::Unexplained => ErrorKind::Internal,
@@ -73,8 +95,13 @@ impl ServiceError for EdgeError {
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::PayloadTooLarge => "payload_too_large",
             Self::IncompleteBody => "incomplete_body",
-            Self::MissingToken => "missing_token",
+            Self::MissingToken | Self::MissingCookie => "missing_token",
+            Self::OriginNotAllowed => "origin_not_allowed",
+            Self::PreflightRefused => "preflight_refused",
+            Self::DeadlineExceeded => "deadline_exceeded",
             Self::InvalidToken => "invalid_token",
+            Self::HeadTooLarge => "head_too_large",
+            Self::MisdirectedRequest => "misdirected_request",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Unexplained => "internal",
@@ -93,9 +120,16 @@ impl ServiceError for EdgeError {
             Self::PayloadTooLarge => format!("The body may have at most {MAX_BODY_BYTES} bytes.").into(),
             Self::IncompleteBody => "The body did not arrive whole and in time.".into(),
             Self::MissingToken => "Send an access token: Authorization: Bearer <token>.".into(),
+            Self::MissingCookie => "The cookie with the refresh token is missing. Log in again.".into(),
+            Self::OriginNotAllowed => "This page may not use cookies.".into(),
+            Self::PreflightRefused => "This page, method or header is not allowed.".into(),
             Self::InvalidToken => "The access token is not valid. Refresh it, or log in again.".into(),
             _ => self.kind().title().into(),
         }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        matches!(self, Self::DeadlineExceeded).then_some(Duration::from_secs(2))
     }
 
     fn field_errors(&self) -> Vec<FieldError> {

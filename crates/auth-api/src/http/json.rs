@@ -1,7 +1,7 @@
 use std::{future::Future, pin::Pin, time::Duration};
 
 use actix_web::{
-    FromRequest, HttpRequest,
+    FromRequest, HttpMessage, HttpRequest,
     dev::Payload,
     http::header::{self, HeaderMap},
     web::BytesMut,
@@ -10,7 +10,7 @@ use futures::StreamExt;
 use serde::de::DeserializeOwned;
 use service_error::FieldError;
 
-use super::{ApiError, MAX_BODY_BYTES, edge_error::EdgeError};
+use super::{ApiError, MAX_BODY_BYTES, deadline::WorkClock, edge_error::EdgeError, idempotency::BodyDigest};
 
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -23,24 +23,54 @@ impl<T: DeserializeOwned> FromRequest for ValidJson<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let declared = check_headers(request.headers());
+        let request = request.clone();
         let payload = payload.take();
         Box::pin(async move {
-            declared?;
+            check_headers(request.headers())?;
+            let clock = request.extensions().get::<WorkClock>().cloned();
+            if let Some(clock) = &clock {
+                clock.stop();
+            }
             let read = tokio::time::timeout(BODY_DEADLINE, read(payload)).await;
+            if let Some(clock) = &clock {
+                clock.restart();
+            }
             let body = read.map_err(|_| EdgeError::IncompleteBody)??;
+            request.extensions_mut().insert(BodyDigest::of(&body));
             Ok(Self(parse(&body)?))
+        })
+    }
+}
+
+/// A [`ValidJson`] body that may be missing altogether.
+pub struct OptionalJson<T>(pub Option<T>);
+
+impl<T: DeserializeOwned + 'static> FromRequest for OptionalJson<T> {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let headers = request.headers();
+        let is_missing = !headers.contains_key(header::TRANSFER_ENCODING)
+            && headers.get(header::CONTENT_LENGTH).is_none_or(|length| length.as_bytes() == b"0");
+        let body = (!is_missing).then(|| ValidJson::<T>::from_request(request, payload));
+        Box::pin(async move {
+            Ok(Self(match body {
+                Some(body) => Some(body.await?.0),
+                None => None,
+            }))
         })
     }
 }
 
 fn check_headers(headers: &HeaderMap) -> Result<(), EdgeError> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_ambiguous = headers.get_all(header::CONTENT_TYPE).nth(1).is_some();
     let is_encoded = !matches!(text(header::CONTENT_ENCODING), "" | "identity");
     let mut parts = text(header::CONTENT_TYPE).split(';').map(str::trim);
     let is_json = parts.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json"))
         && parts.all(|parameter| parameter.replace('"', "").eq_ignore_ascii_case("charset=utf-8"));
-    if is_encoded || !is_json {
+    if is_encoded || is_ambiguous || !is_json {
         return Err(EdgeError::UnsupportedMediaType);
     }
     let length = text(header::CONTENT_LENGTH).parse::<usize>().unwrap_or(0);

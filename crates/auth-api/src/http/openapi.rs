@@ -21,6 +21,7 @@ use utoipa_actix_web::AppExt;
     tags(
         (name = "accounts", description = "Registration, verification and one's own account."),
         (name = "sessions", description = "Login, refresh and logout."),
+        (name = "second factor", description = "Codes of an authenticator app and recovery codes."),
         (name = "operations", description = "For operators and machines."),
     ),
 )]

@@ -23,7 +23,7 @@ impl HashParameters {
     /// The least that is accepted, and the default: OWASP's recommendation for Argon2id.
     pub const FLOOR: Self = Self { memory_kib: 19_456, passes: 2, lanes: 1 };
     /// The most that a stored hash may cost; a larger one did not come from here.
-    const CEILING: Self = Self { memory_kib: 262_144, passes: 10, lanes: 4 };
+    pub(crate) const CEILING: Self = Self { memory_kib: 262_144, passes: 10, lanes: 4 };
 
     /// Whether each of the parameters is between the floor and the ceiling.
     #[must_use]

@@ -2,15 +2,19 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 use prometheus::{Histogram, HistogramOpts, IntGauge, Registry};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::kernel::{Kernel, Workspace};
+use super::{
+    hash_thread,
+    kernel::{Kernel, Workspace},
+};
 
 const MAX_QUEUE: usize = 64;
 const MAX_WAIT: Duration = Duration::from_millis(500);
@@ -20,16 +24,20 @@ const MAX_WAIT: Duration = Duration::from_millis(500);
 #[error("password hashing is at capacity")]
 pub struct Overloaded;
 
-/// Runs as many hashes at once as there are cores, keeps few waiting and none waiting long: a login storm must neither exhaust memory
-/// nor slow down requests that hash nothing.
+/// Runs as many hashes at once as there are cores, on threads of their own, keeps few waiting and none waiting long: a login storm must
+/// neither exhaust memory nor slow down requests that hash nothing.
 #[derive(Clone)]
 pub struct HashPool {
     shared: Arc<Shared>,
 }
 
+/// What a thread does with its workspace.
+pub(super) type Job = Box<dyn FnOnce(&mut Workspace) + Send>;
+
 struct Shared {
     permits: Arc<Semaphore>,
-    workspaces: Mutex<Vec<Workspace>>,
+    /// Threads without work. There are never more threads than permits, and none before there is work for it.
+    idle: Mutex<Vec<mpsc::Sender<Job>>>,
     kernel: Kernel,
     waiting: AtomicUsize,
     queue_depth: IntGauge,
@@ -49,7 +57,7 @@ impl HashPool {
         registry.register(Box::new(seconds.clone()))?;
         let shared = Shared {
             permits: Arc::new(Semaphore::new(permits.max(1))),
-            workspaces: Mutex::new(Vec::new()),
+            idle: Mutex::new(Vec::new()),
             kernel,
             waiting: AtomicUsize::new(0),
             queue_depth,
@@ -58,26 +66,57 @@ impl HashPool {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Runs `work` with a workspace on a thread that may block. Fails at once when the queue is full, and when no workspace comes free within
-    /// half a second.
+    /// Runs `work` with a workspace. Fails at once when the queue is full, and when no thread comes free within half a second.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Workspace) -> T + Send + 'static,
     ) -> Result<T, Overloaded> {
         let permit = self.acquire().await?;
+        self.run_with(permit, work).await
+    }
+
+    /// Runs `work` as [`HashPool::run`] does, but only if no other work waits and a thread is free now.
+    pub(super) async fn run_if_idle<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Workspace) -> T + Send + 'static,
+    ) -> Result<T, Overloaded> {
+        let permit = Arc::clone(&self.shared.permits).try_acquire_owned().map_err(|_| Overloaded)?;
+        self.run_with(permit, work).await
+    }
+
+    async fn run_with<T: Send + 'static>(
+        &self,
+        permit: OwnedSemaphorePermit,
+        work: impl FnOnce(&mut Workspace) -> T + Send + 'static,
+    ) -> Result<T, Overloaded> {
         let shared = Arc::clone(&self.shared);
-        let outcome = tokio::task::spawn_blocking(move || {
-            let mut workspace = shared.workspaces.lock().pop().unwrap_or_else(|| shared.kernel.workspace());
+        let idle = shared.idle.lock().pop();
+        let thread = idle.map_or_else(|| hash_thread::spawn(shared.kernel), Ok).map_err(|_| Overloaded)?;
+        let (answer, outcome) = oneshot::channel();
+        let same_thread = thread.clone();
+        let job: Job = Box::new(move |workspace| {
             let started = Instant::now();
-            let outcome = work(&mut workspace);
+            let outcome = work(workspace);
             shared.seconds.observe(started.elapsed().as_secs_f64());
-            shared.workspaces.lock().push(workspace);
+            shared.idle.lock().push(same_thread);
             // Held until here, not until the caller goes away: a client that hangs up must not make room for one more hash at once.
             drop(permit);
-            outcome
-        })
-        .await;
-        outcome.map_err(|_| Overloaded)
+            // Without a caller nobody wants the outcome.
+            answer.send(outcome).ok();
+        });
+        thread.send(job).map_err(|_| Overloaded)?;
+        outcome.await.map_err(|_| Overloaded)
+    }
+
+    #[cfg(test)]
+    pub(super) fn hashes(&self) -> u64 {
+        self.shared.seconds.get_sample_count()
+    }
+
+    /// Fails when the queue is full: whoever came now would be refused.
+    pub(super) fn check_capacity(&self) -> Result<(), Overloaded> {
+        let waiting = self.shared.waiting.load(Ordering::Acquire);
+        if waiting < MAX_QUEUE { Ok(()) } else { Err(Overloaded) }
     }
 
     async fn acquire(&self) -> Result<OwnedSemaphorePermit, Overloaded> {
@@ -114,8 +153,6 @@ impl Drop for QueuePlace<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-
     use super::*;
 
     #[tokio::test]
@@ -154,5 +191,29 @@ mod tests {
         assert_eq!(pool.run(|_| ()).await, Err(Overloaded));
         drop(release);
         assert_eq!(pool.run(|_| 7).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_panics_is_replaced() {
+        let pool = HashPool::new(Kernel::Reference, 1, &Registry::new()).unwrap();
+        assert_eq!(pool.run(|_| -> u8 { panic!("out of memory") }).await, Err(Overloaded));
+        assert_eq!(pool.run(|_| 7).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn work_that_can_wait_for_another_day_does_not_wait_for_a_thread() {
+        let pool = HashPool::new(Kernel::Reference, 1, &Registry::new()).unwrap();
+        let (release, held) = mpsc::channel::<()>();
+        let holder = pool.run(move |_| held.recv().is_err());
+        let (held, refused) = tokio::join!(holder, async {
+            let started = Instant::now();
+            let refused = pool.run_if_idle(|_| ()).await;
+            drop(release);
+            (refused, started.elapsed())
+        });
+        assert!(held.unwrap());
+        assert_eq!(refused.0, Err(Overloaded));
+        assert!(refused.1 < MAX_WAIT);
+        assert_eq!(pool.run_if_idle(|_| 7).await, Ok(7));
     }
 }

@@ -13,12 +13,21 @@ use crate::domain::bearer_secret::SecretHash;
 pub enum Purpose {
     /// Proves an address.
     VerifyEmail,
+    /// Sets a new password.
+    ResetPassword,
+    /// Ends every session and turns the password off. Several may be live, so that whoever took an account over cannot end its owner's.
+    SecureAccount,
+    /// Takes back that an account is to be deleted.
+    RestoreAccount,
 }
 
 impl Purpose {
     fn name(self) -> &'static str {
         match self {
             Self::VerifyEmail => "verify_email",
+            Self::ResetPassword => "reset_password",
+            Self::SecureAccount => "secure_account",
+            Self::RestoreAccount => "restore_account",
         }
     }
 }
@@ -50,9 +59,11 @@ struct NewTokenRow<'a> {
     expires_at: DateTime<Utc>,
 }
 
-/// Stores a token in place of any other of the user and purpose that was not used yet.
-pub async fn replace(conn: &mut AsyncPgConnection, token: NewToken<'_>) -> pg::Result<()> {
-    forget_unused(conn, token.user_id, token.purpose).await?;
+/// Stores a token in place of any other of the user and purpose that was not used yet, except where several may be live.
+pub async fn issue(conn: &mut AsyncPgConnection, token: NewToken<'_>) -> pg::Result<()> {
+    if token.purpose != Purpose::SecureAccount {
+        forget_unused(conn, token.user_id, token.purpose).await?;
+    }
     let row = NewTokenRow {
         id: token.id.into_untyped_uuid(),
         user_id: token.user_id.into_untyped_uuid(),
@@ -105,11 +116,21 @@ pub async fn consume(
     Ok(user.map(UserId::from_untyped_uuid))
 }
 
-async fn forget_unused(conn: &mut AsyncPgConnection, user: UserId, purpose: Purpose) -> pg::Result<()> {
+/// Forgets every token of the user and purpose that was not used yet.
+pub async fn forget_unused(
+    conn: &mut AsyncPgConnection,
+    user: UserId,
+    purpose: Purpose,
+) -> pg::Result<()> {
     let unused = one_time_tokens::table
         .filter(one_time_tokens::user_id.eq(user.into_untyped_uuid()))
         .filter(one_time_tokens::purpose.eq(purpose.name()))
         .filter(one_time_tokens::consumed_at.is_null());
     diesel::delete(unused).execute(conn).await?;
     Ok(())
+}
+
+/// Forgets tokens that do not work any more; says how many.
+pub async fn delete_expired(conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> pg::Result<usize> {
+    Ok(diesel::delete(one_time_tokens::table.filter(one_time_tokens::expires_at.le(now))).execute(conn).await?)
 }

@@ -25,6 +25,10 @@ struct UserRow {
     registration_handle_hash: Option<Vec<u8>>,
     registration_notice_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
+    credential_epoch: i64,
+    password_off_reason: Option<String>,
+    last_login_at: Option<DateTime<Utc>>,
+    deletes_at: Option<DateTime<Utc>>,
 }
 
 impl TryFrom<UserRow> for User {
@@ -42,6 +46,10 @@ impl TryFrom<UserRow> for User {
             registration_handle_hash: row.registration_handle_hash,
             registration_notice_at: row.registration_notice_at,
             created_at: row.created_at,
+            credential_epoch: row.credential_epoch,
+            password_off: row.password_off_reason,
+            last_login_at: row.last_login_at,
+            deletes_at: row.deletes_at,
         })
     }
 }
@@ -199,6 +207,79 @@ pub async fn activate(
     Ok(())
 }
 
+/// Sets another password, which opens the account whatever was wrong with the one before.
+pub async fn set_password(
+    conn: &mut AsyncPgConnection,
+    id: UserId,
+    password: &[u8],
+    now: DateTime<Utc>,
+) -> pg::Result<()> {
+    diesel::update(users::table.find(id.into_untyped_uuid()))
+        .set((
+            users::password.eq(password),
+            users::password_changed_at.eq(now),
+            users::password_off_since.eq(None::<DateTime<Utc>>),
+            users::password_off_reason.eq(None::<String>),
+            users::credential_epoch.eq(users::credential_epoch + 1),
+            users::updated_at.eq(now),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// From now on the password opens nothing until it is reset, for the reason with the code `reason`.
+pub async fn turn_password_off(
+    conn: &mut AsyncPgConnection,
+    id: UserId,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> pg::Result<()> {
+    diesel::update(users::table.find(id.into_untyped_uuid()))
+        .set((
+            users::password_off_since.eq(now),
+            users::password_off_reason.eq(reason),
+            users::credential_epoch.eq(users::credential_epoch + 1),
+            users::updated_at.eq(now),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// What was verified of the account's credentials before now opens no session any more; for changes of the second factor.
+pub async fn begin_credential_epoch(
+    conn: &mut AsyncPgConnection,
+    id: UserId,
+    now: DateTime<Utc>,
+) -> pg::Result<()> {
+    diesel::update(users::table.find(id.into_untyped_uuid()))
+        .set((users::credential_epoch.eq(users::credential_epoch + 1), users::updated_at.eq(now)))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Remembers that somebody logged in.
+pub async fn note_login(conn: &mut AsyncPgConnection, id: UserId, now: DateTime<Utc>) -> pg::Result<()> {
+    diesel::update(users::table.find(id.into_untyped_uuid()))
+        .set(users::last_login_at.eq(now))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Puts a hash of the same password in the place of `old_sealed`, unless another one is there by now; says whether it did.
+pub async fn replace_password_hash(
+    conn: &mut AsyncPgConnection,
+    id: UserId,
+    old_sealed: &[u8],
+    new_sealed: &[u8],
+) -> pg::Result<bool> {
+    let same = users::table.filter(users::id.eq(id.into_untyped_uuid())).filter(users::password.eq(old_sealed));
+    Ok(diesel::update(same).set(users::password.eq(new_sealed)).execute(conn).await? == 1)
+}
+
 /// Deletes the account of an address if it is unverified.
 pub async fn delete_unverified(conn: &mut AsyncPgConnection, email: &EmailAddress) -> pg::Result<()> {
     let unverified = users::status.eq(UserStatus::Unverified.name());
@@ -217,6 +298,86 @@ pub async fn delete_unverified_since(
     Ok(diesel::delete(users::table.filter(unverified).filter(users::updated_at.lt(before)))
         .execute(conn)
         .await?)
+}
+
+/// Changes how the user is shown and in which language they are spoken to, as far as something is given.
+pub async fn update_profile(
+    conn: &mut AsyncPgConnection,
+    id: UserId,
+    display_name: Option<Option<&str>>,
+    locale: Option<Locale>,
+    now: DateTime<Utc>,
+) -> pg::Result<()> {
+    diesel::update(users::table.find(id.into_untyped_uuid()))
+        .set((
+            display_name.map(|name| users::display_name.eq(name)),
+            locale.map(|locale| users::locale.eq(locale.tag())),
+            users::updated_at.eq(now),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Closes the account until it is deleted at `deletes_at`.
+pub async fn schedule_deletion(
+    conn: &mut AsyncPgConnection,
+    id: UserId,
+    deletes_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> pg::Result<()> {
+    diesel::update(users::table.find(id.into_untyped_uuid()))
+        .set((
+            users::status.eq(UserStatus::PendingDeletion.name()),
+            users::deletes_at.eq(deletes_at),
+            users::credential_epoch.eq(users::credential_epoch + 1),
+            users::updated_at.eq(now),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Opens an account again that was to be deleted; says whether it was.
+pub async fn cancel_deletion(
+    conn: &mut AsyncPgConnection,
+    id: UserId,
+    now: DateTime<Utc>,
+) -> pg::Result<bool> {
+    let pending = users::table
+        .find(id.into_untyped_uuid())
+        .filter(users::status.eq(UserStatus::PendingDeletion.name()))
+        .filter(users::deletes_at.gt(now));
+    let restored = diesel::update(pending)
+        .set((
+            users::status.eq(UserStatus::Active.name()),
+            users::deletes_at.eq(None::<DateTime<Utc>>),
+            users::updated_at.eq(now),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(restored == 1)
+}
+
+/// Accounts whose owners asked for their deletion and whose time has come, the longest due first.
+pub async fn due_for_deletion(
+    conn: &mut AsyncPgConnection,
+    now: DateTime<Utc>,
+    count: i64,
+) -> pg::Result<Vec<UserId>> {
+    let due = users::table.filter(users::deletes_at.le(now)).order(users::deletes_at).limit(count);
+    let ids: Vec<Uuid> = due.select(users::id).load(conn).await?;
+    Ok(ids.into_iter().map(UserId::from_untyped_uuid).collect())
+}
+
+/// Deletes the account with everything that belongs to it, if its time has come; says whether it did.
+pub async fn delete_if_due(
+    conn: &mut AsyncPgConnection,
+    id: UserId,
+    now: DateTime<Utc>,
+) -> pg::Result<bool> {
+    let due = users::table.find(id.into_untyped_uuid()).filter(users::deletes_at.le(now));
+    Ok(diesel::delete(due).execute(conn).await? == 1)
 }
 
 /// Inserts many verified accounts at once, skipping addresses that have one; for development data.

@@ -1,7 +1,7 @@
 use reqwest::{Method, StatusCode, header};
 use serde_json::json;
 
-use crate::harness::{Changes, PASSWORD, TestApi, problem};
+use crate::harness::{Changes, Limits, PASSWORD, TestApi, problem};
 
 const LOGIN: &str = "/v1/auth/login";
 
@@ -119,7 +119,7 @@ async fn a_well_formed_request_id_is_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_for_the_allowed_networks() {
-    let api = TestApi::start().await;
+    let api = TestApi::start_with(Changes { limits: Limits::InProcess, ..Changes::default() }).await;
     let allowed = api.get("/metrics").send().await.unwrap();
     assert_eq!(allowed.status(), StatusCode::OK);
     let text = allowed.text().await.unwrap();

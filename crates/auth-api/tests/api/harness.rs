@@ -1,17 +1,19 @@
 //! Starts auth-api for one test, and reads what it left in the database.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use auth_api::{
-    config::{CaptchaConfig, Config, PublicAddresses},
+    config::{CaptchaConfig, Config, LimitConfig, PublicAddresses},
     domain::{bearer_secret::OneTimeToken, email_address::EmailAddress, plain_password::PlainPassword},
-    password::{HashParameters, KernelChoice},
+    http::{Hosts, Origins},
+    password::{HashParameters, KernelChoice, PasswordPolicy},
     service::MIGRATIONS,
     startup::Application,
-    state::IdentifierKey,
+    state::{AppState, IdentifierKey},
 };
-use auth_events::commands::{MailParameters, MailSend};
+use auth_events::commands::{MailParameters, MailSend, MailTemplate};
 use base64::prelude::*;
+use clock::{SharedClock, SystemClock};
 use diesel::{QueryableByName, sql_types::Text};
 use diesel_async::RunQueryDsl;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -25,6 +27,12 @@ use test_support::{TestDatabase, eventually, install_crypto_provider};
 use crate::fake_sessions::FakeSessions;
 
 pub const PASSWORD: &str = "SecurePassword123";
+/// The first one seals; the second one was replaced by it.
+pub const PASSWORD_KEYS: &str =
+    "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8,k0:_wECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+/// Whose scripts may read answers, beside which there are the frontend and the interface itself.
+pub const CORS_ORIGINS: [&str; 2] = ["https://app.host", "https://shop.example.test:8443"];
+pub const FRONTEND: &str = "https://app.example.test";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a test changes about the service before it starts.
@@ -34,6 +42,20 @@ pub struct Changes {
     pub session_service: Option<SocketAddr>,
     pub database_url: Option<SecretString>,
     pub metrics_allow: Option<&'static str>,
+    pub passwords: Option<PasswordPolicy>,
+    pub clock: Option<SharedClock>,
+    pub registration_closed: bool,
+    pub allowed_hosts: &'static [&'static str],
+    pub limits: Limits,
+}
+
+/// Whether requests are limited, and where they are counted.
+#[derive(Default)]
+pub enum Limits {
+    #[default]
+    Off,
+    InRedis,
+    InProcess,
 }
 
 /// A running auth-api.
@@ -43,6 +65,7 @@ pub struct TestApi {
     pub sessions: FakeSessions,
     pub registry: Registry,
     pub database: TestDatabase,
+    pub state: AppState,
     mailbox_key: MailboxPrivateKey,
     lifecycle: Lifecycle,
 }
@@ -63,37 +86,50 @@ impl TestApi {
         let database = TestDatabase::new("auth", MIGRATIONS).await;
         let shutdown = ShutdownSettings { delay: Duration::ZERO, drain: Duration::from_secs(5) };
         let lifecycle = Lifecycle::new(shutdown);
-        let (sessions, sessions_address) = FakeSessions::start(&lifecycle).await;
+        let clock = changes.clock.unwrap_or_else(|| Arc::new(SystemClock));
+        let (sessions, sessions_address) = FakeSessions::start(&lifecycle, Arc::clone(&clock)).await;
         let (private, public) = MailboxPrivateKey::generate(&mut clock::secure_rng());
         let database_url = changes.database_url.unwrap_or_else(|| database.app_url());
         let common = common(database_url, shutdown);
         let config = Config {
             http_listen: "127.0.0.1:0".parse().unwrap(),
             addresses: PublicAddresses {
-                frontend: "https://app.example.test".to_owned(),
+                frontend: FRONTEND.to_owned(),
                 docs: "https://docs.example.test".to_owned(),
             },
             session_service_url: format!("http://{}", changes.session_service.unwrap_or(sessions_address))
                 .parse()
                 .unwrap(),
+            // Nobody listens there: what audit-service is asked for is tested with the whole platform.
+            audit_service_url: "http://127.0.0.1:1".parse().unwrap(),
             trusted_proxies: vec!["127.0.0.1/32".parse().unwrap()],
+            allowed_hosts: hosts(changes.allowed_hosts),
+            origins: Origins {
+                cors: CORS_ORIGINS.iter().map(|origin| origin.parse().unwrap()).collect(),
+                own: ["https://api.example.test", FRONTEND].iter().map(|origin| origin.parse().unwrap()).collect(),
+            },
+            limits: limits(&changes.limits),
             metrics_allow: vec![changes.metrics_allow.unwrap_or("127.0.0.0/8").parse().unwrap()],
             captcha: changes.captcha.unwrap_or(CaptchaConfig::Off),
-            password_keys: KeyRing::parse("k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8").unwrap(),
+            password_keys: KeyRing::parse(PASSWORD_KEYS).unwrap(),
+            data_keys: KeyRing::parse("d1:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8").unwrap(),
+            registration_open: !changes.registration_closed,
             identifier_key: IdentifierKey::new(&[7; IdentifierKey::BYTES]).unwrap(),
             mailer_public_key: MailboxPublicKey::parse(&public).unwrap(),
             password_hash_kernel: KernelChoice::Auto,
             password_hash: HashParameters::FLOOR,
+            passwords: changes.passwords.unwrap_or_default(),
             admin: None,
         };
         let registry = Registry::new();
-        let application = Application::build(config, &common, &lifecycle, registry.clone()).unwrap();
+        let application = Application::build(config, &common, &lifecycle, registry.clone(), clock).unwrap();
         let url = format!("http://{}", application.local_addr().unwrap());
+        let state = application.state().unwrap();
         let running = lifecycle.clone();
         lifecycle.spawn("auth-api", async move { application.run(&running).await.unwrap() });
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let mailbox_key = MailboxPrivateKey::parse(&private).unwrap();
-        let api = Self { url, http, sessions, registry, database, mailbox_key, lifecycle };
+        let api = Self { url, http, sessions, registry, database, state, mailbox_key, lifecycle };
         eventually("auth-api answers", PATIENCE, || async { api.get("/health").send().await.ok() }).await;
         api
     }
@@ -142,17 +178,35 @@ impl TestApi {
         mails.collect()
     }
 
+    /// Waits until everything that was deferred is done.
+    pub async fn deferred_done(&self) {
+        eventually("deferred requests are done", PATIENCE, || async {
+            (self.sql("SELECT count(*) FROM auth.deferred_requests").await == "0").then_some(())
+        })
+        .await;
+    }
+
+    /// The newest mail of a template to `email`, once everything that was deferred is done.
+    pub async fn mail_to(&self, email: &str, template: MailTemplate) -> Option<MailParameters> {
+        self.deferred_done().await;
+        let mails = self.mails().await.into_iter().rev();
+        let mut wanted = mails.filter(|(mail, _)| mail.to == email && mail.template == template);
+        wanted.next().map(|(_, parameters)| parameters)
+    }
+
     /// The token in the newest verification mail to `email`.
     pub async fn verification_token(&self, email: &str) -> String {
-        let mails = self.mails().await;
-        let newest = mails.iter().rev().find_map(|(mail, parameters)| match parameters {
-            MailParameters::VerifyEmail { link, .. } if mail.to == email => Some(link.clone()),
-            _ => None,
-        });
-        let link = newest.unwrap();
-        let token = link.strip_prefix("https://app.example.test/verify-email#token=").unwrap();
-        assert!(OneTimeToken::parse(token).is_some());
-        token.to_owned()
+        match self.mail_to(email, MailTemplate::VerifyEmail).await {
+            Some(MailParameters::VerifyEmail { link, .. }) => token_of(&link, "verify-email"),
+            _ => panic!("no verification mail was sent"),
+        }
+    }
+
+    /// The tokens of a login with [`PASSWORD`].
+    pub async fn login_tokens(&self, email: &str) -> Value {
+        let answer = self.login(email, PASSWORD).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        body(answer).await
     }
 
     /// The facts of one type, the oldest first.
@@ -199,6 +253,13 @@ impl Drop for TestApi {
     }
 }
 
+/// The one-time token in a link to a page of the frontend.
+pub fn token_of(link: &str, page: &str) -> String {
+    let token = link.strip_prefix(&format!("https://app.example.test/{page}#token=")).unwrap();
+    assert!(OneTimeToken::parse(token).is_some());
+    token.to_owned()
+}
+
 pub async fn body(response: Response) -> Value {
     response.json().await.unwrap()
 }
@@ -210,6 +271,8 @@ pub async fn problem(response: Response, status: u16, code: &str) -> Value {
     let request_id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
     let problem = body(response).await;
     assert_eq!(problem["code"], code, "{problem}");
+    let listed = auth_api::http::problem_codes::find(code);
+    assert_eq!(listed.map(|listed| listed.status), Some(status), "{code} is not in the catalogue like this");
     assert_eq!(problem["status"], status);
     assert_eq!(problem["type"], format!("https://docs.example.test/problems/{code}"));
     assert_eq!(problem["requestId"], request_id);
@@ -222,6 +285,7 @@ pub async fn problem(response: Response, status: u16, code: &str) -> Value {
 fn common(database_url: SecretString, shutdown: ShutdownSettings) -> CommonConfig {
     CommonConfig {
         environment: Environment::Development,
+        encryption: service_runtime::Encryption::Optional,
         migrations_database_url: database_url.clone(),
         database_url,
         bootstrap_database_url: None,
@@ -241,6 +305,19 @@ fn common(database_url: SecretString, shutdown: ShutdownSettings) -> CommonConfi
         transport: Transport::Plaintext,
         shutdown,
     }
+}
+
+fn limits(limits: &Limits) -> LimitConfig {
+    let redis_url = match limits {
+        Limits::Off => return LimitConfig::Off,
+        Limits::InRedis => Some(test_support::redis_url()),
+        Limits::InProcess => None,
+    };
+    LimitConfig::On { redis_url, key_prefix: test_support::redis_prefix(), replicas: NonZeroU32::MIN }
+}
+
+fn hosts(names: &[&str]) -> Hosts {
+    Hosts::from(names.iter().map(|name| name.parse().unwrap()).collect::<Vec<_>>())
 }
 
 /// An account as an operator would create it.

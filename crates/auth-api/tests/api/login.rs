@@ -33,6 +33,7 @@ async fn refusals_are_one_answer_one_hash_and_one_fact() {
     api.verified_account("closed@example.test").await;
     api.execute("UPDATE auth.users SET status = 'suspended' WHERE email = 'closed@example.test'").await;
     api.register("unverified@example.test").await;
+    api.deferred_done().await;
     let mut answers = Vec::new();
     for (email, password, reason) in [
         (EMAIL, "not the right password", "wrong_password"),
@@ -68,6 +69,7 @@ async fn refusals_are_one_answer_one_hash_and_one_fact() {
 async fn an_unverified_account_is_told_only_after_the_right_password() {
     let api = TestApi::start().await;
     api.register(EMAIL).await;
+    api.deferred_done().await;
     problem(api.login(EMAIL, PASSWORD).await, 403, "email_unverified").await;
     problem(api.login(EMAIL, "not the right password").await, 401, "invalid_credentials").await;
     assert_eq!(api.sessions.live(), 0);

@@ -29,7 +29,7 @@ async fn the_document_and_the_routes_agree_on_who_needs_a_token() {
 
 /// These refuse the credentials in their body.
 fn may_refuse_credentials(path: &str) -> bool {
-    ["/v1/auth/login", "/v1/auth/refresh"].contains(&path)
+    ["/v1/auth/login", "/v1/auth/recovery-login", "/v1/auth/refresh"].contains(&path)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -64,7 +64,7 @@ async fn a_token_is_read_from_the_authorization_header_only() {
         assert_eq!(answer.headers()["www-authenticate"], "Bearer");
         problem(answer, 401, "missing_token").await;
     }
-    for wrong in ["nonsense", "v4.public.AAAA", &"x".repeat(5_000), &"x".repeat(70_000)] {
+    for wrong in ["nonsense", "v4.public.AAAA", &"x".repeat(5_000)] {
         let answer = api.get("/v1/auth/me").bearer_auth(wrong).send().await.unwrap();
         problem(answer, 401, "invalid_token").await;
     }

@@ -79,7 +79,7 @@ impl Wiring {
             secrets.put("admin-password", &settings.admin_password)?;
             settings.admin_password.clone()
         };
-        for ring in ["password-keys", "session-keys", "audit-cursor-keys"] {
+        for ring in ["password-keys", "data-keys", "session-keys", "audit-cursor-keys"] {
             secrets.keep(ring, key_ring)?;
         }
         secrets.keep("identifier-key", key)?;
@@ -145,11 +145,13 @@ impl Wiring {
                 .unless_set("CORS_ORIGINS", FRONTEND_URL)
                 .unless_set("TRUSTED_PROXIES", "127.0.0.1/32")
                 .set("SESSION_SERVICE_URL", format!("https://{}", self.session.work.addr()))
+                .set("AUDIT_SERVICE_URL", format!("https://{}", self.audit.work.addr()))
                 .unless_set("CAPTCHA", "turnstile")
                 .set("TURNSTILE_VERIFY_URL", self.turnstile_url.as_str())
                 .unless_set("TURNSTILE_SECRET", ALWAYS_PASSES)
                 .unless_set("TURNSTILE_SITE_KEY", SITE_KEY_ALWAYS_PASSES)
                 .file("PASSWORD_KEYS", &secret("password-keys"))
+                .file("DATA_KEYS", &secret("data-keys"))
                 .file("IDENTIFIER_KEY", &secret("identifier-key"))
                 .set("MAILER_PUBLIC_KEY", &self.mailer_public_key)
                 .file("REDIS_URL", &secret("redis-url"))

@@ -8,14 +8,15 @@ use std::{
 
 use axum::{
     Router,
-    body::Bytes,
+    body::{Body, Bytes},
     extract::State,
     http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response},
+    response::{Html, IntoResponse, Redirect, Response},
     routing::post,
 };
 use chrono::{DateTime, SecondsFormat, Utc};
 use clock::{Clock, SystemClock};
+use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -26,6 +27,7 @@ use super::{ALWAYS_FAILS, ALWAYS_PASSES, TOKEN_ALREADY_SPENT, TurnstileFault};
 /// What Cloudflare's test site keys give to the page; only test secrets accept it.
 const DUMMY_TOKEN: &str = "XXXX.DUMMY.TOKEN.XXXX";
 const MAX_TOKEN_CHARACTERS: usize = 2048;
+const REDIRECT_TARGET: &str = "/turnstile/v0/elsewhere";
 
 /// What the fake remembers.
 #[derive(Debug, Default)]
@@ -34,6 +36,7 @@ pub(super) struct Verifier {
     spent: Mutex<HashMap<String, Spent>>,
     fault: Mutex<Option<TurnstileFault>>,
     calls: AtomicUsize,
+    last_remote_ip: Mutex<Option<String>>,
 }
 
 #[derive(Debug)]
@@ -47,6 +50,7 @@ pub(super) async fn serve(listener: TcpListener, verifier: Arc<Verifier>) {
     let routes = ["/turnstile/v0/siteverify", "/siteverify", "/"]
         .into_iter()
         .fold(Router::new(), |routes, path| routes.route(path, post(siteverify)))
+        .route(REDIRECT_TARGET, post(answer_rightly))
         .with_state(verifier);
     // Ends only with the task that runs it.
     let _ = axum::serve(listener, routes).await;
@@ -56,13 +60,35 @@ async fn siteverify(State(verifier): State<Arc<Verifier>>, headers: HeaderMap, b
     verifier.calls.fetch_add(1, Ordering::Relaxed);
     let fault = *verifier.fault.lock();
     match fault {
+        None => answer_rightly(State(verifier), headers, body).await,
         Some(TurnstileFault::InternalError) => answer(StatusCode::OK, &refusal("internal-error")),
+        Some(TurnstileFault::InternalErrorOnce) => {
+            verifier.set_fault(None);
+            answer_rightly(State(verifier), headers, body).await;
+            answer(StatusCode::OK, &refusal("internal-error"))
+        }
         Some(TurnstileFault::ServerError) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         Some(TurnstileFault::Stall) => std::future::pending().await,
-        None => match fields(&headers, &body) {
-            Some(fields) => answer(StatusCode::OK, &verifier.verify(&fields, SystemClock.now())),
-            None => answer(StatusCode::BAD_REQUEST, &refusal("bad-request")),
-        },
+        Some(TurnstileFault::Html) => Html("<!doctype html><title>Just a moment...</title>").into_response(),
+        Some(TurnstileFault::InvalidJson) => {
+            ([(header::CONTENT_TYPE, "application/json")], r#"{"success":true,"#).into_response()
+        }
+        // With this status, clients that follow it repeat the request's body.
+        Some(TurnstileFault::Redirect) => Redirect::temporary(REDIRECT_TARGET).into_response(),
+        Some(TurnstileFault::Oversized) => {
+            let right = answer_rightly(State(verifier), headers, body).await.into_body().into_data_stream();
+            let padding = stream::repeat_with(|| Ok(Bytes::from_static(&[b' '; 1024]))).take(1024);
+            let content_type = [(header::CONTENT_TYPE, "application/json")];
+            (content_type, Body::from_stream(right.chain(padding))).into_response()
+        }
+    }
+}
+
+/// What the endpoint says when nothing is wrong with it.
+async fn answer_rightly(State(verifier): State<Arc<Verifier>>, headers: HeaderMap, body: Bytes) -> Response {
+    match fields(&headers, &body) {
+        Some(fields) => answer(StatusCode::OK, &verifier.verify(&fields, SystemClock.now())),
+        None => answer(StatusCode::BAD_REQUEST, &refusal("bad-request")),
     }
 }
 
@@ -71,12 +97,17 @@ impl Verifier {
         self.calls.load(Ordering::Relaxed)
     }
 
+    pub(super) fn last_remote_ip(&self) -> Option<String> {
+        self.last_remote_ip.lock().clone()
+    }
+
     pub(super) fn set_fault(&self, fault: Option<TurnstileFault>) {
         *self.fault.lock() = fault;
     }
 
     fn verify(&self, fields: &HashMap<String, String>, now: DateTime<Utc>) -> Value {
         let field = |name: &str| fields.get(name).map(String::as_str).filter(|value| !value.is_empty());
+        *self.last_remote_ip.lock() = field("remoteip").map(str::to_owned);
         let Some(secret) = field("secret") else { return refusal("missing-input-secret") };
         let Some(token) = field("response") else { return refusal("missing-input-response") };
         let Ok(idempotency_key) = field("idempotency_key").map(Uuid::parse_str).transpose() else {

@@ -248,6 +248,26 @@ mod tests {
     }
 
     #[test]
+    fn no_link_of_any_template_escapes_the_check() {
+        let link = "https://auth.example/x";
+        let occasion = json!({"occurredAt": "2026-11-23T14:05:59Z", "ip": null, "device": null});
+        for template in MailTemplate::ALL {
+            let parameters = json!({
+                "template": template, "displayName": null, "link": link, "loginLink": link, "resetLink": link,
+                "secureLink": link, "undoLink": link, "restoreLink": link, "expiresInHours": 24,
+                "expiresInMinutes": 30, "newEmailMasked": "a•••@e•••.example", "completed": true,
+                "occasion": occasion, "occurredAt": "2026-11-23T14:05:59Z",
+                "deletesAt": "2026-11-23T14:05:59Z", "remaining": 7,
+            });
+            let parameters: MailParameters = serde_json::from_value(parameters).unwrap();
+            let written = serde_json::to_string(&parameters).unwrap();
+            assert_eq!(parameters.template(), *template);
+            assert_eq!(links(&parameters).len(), written.matches(link).count(), "{}", template.name());
+            assert!(!format!("{parameters:?}").contains("auth.example"));
+        }
+    }
+
+    #[test]
     fn links_are_links() {
         let keys = keys();
         for link in [

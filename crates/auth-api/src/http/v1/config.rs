@@ -48,14 +48,14 @@ pub struct Features {
 }
 
 impl FrontendConfig {
-    /// The configuration with the captcha of `site_key`, or none.
+    /// The configuration with the captcha of `site_key`, or none, and whether anybody may register.
     #[must_use]
-    pub fn new(site_key: Option<String>) -> Self {
+    pub fn new(site_key: Option<String>, registration: bool) -> Self {
         let provider = if site_key.is_some() { "turnstile" } else { "off" };
         Self {
             captcha: CaptchaConfig { provider, site_key },
             password_policy: PasswordPolicy { min_length: MIN_CODE_POINTS, max_length: MAX_CODE_POINTS },
-            features: Features { registration: true },
+            features: Features { registration },
         }
     }
 }

@@ -1,19 +1,27 @@
-//! `GET /v1/auth/me`
+//! `/v1/auth/me`: read and change one's profile
 
-use actix_web::{HttpResponse, Responder, get, web};
+use actix_web::{HttpResponse, Responder, get, patch, web};
+use auth_events::commands::Locale;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    app::me::me as read_account,
+    app::{
+        me::me as read_account,
+        update_profile::{ProfileChange, update_profile as change_profile},
+    },
     clients::sessions::Claims,
     domain::{
+        display_name::DisplayName,
         permission::permissions_of,
         user::{User, UserStatus},
     },
-    http::{ApiError, authenticated::Authenticated, openapi::ProblemDocument},
+    http::{
+        ApiError, authenticated::Authenticated, edge_error::EdgeError, json::ValidJson,
+        openapi::ProblemDocument, request_client::RequestClient,
+    },
     state::AppState,
 };
 use auth_ids::GenericUuid;
@@ -56,11 +64,63 @@ pub struct Me {
 ))]
 #[get("/v1/auth/me")]
 pub async fn me(state: web::Data<AppState>, caller: Authenticated) -> Result<impl Responder, ApiError> {
-    let user = read_account(&state, &caller.0).await?;
-    Ok(HttpResponse::Ok().json(present(user, &caller.0)))
+    let (user, mfa_enabled) = read_account(&state, &caller.0).await?;
+    Ok(HttpResponse::Ok().json(present(user, mfa_enabled, &caller.0)))
 }
 
-fn present(user: User, claims: &Claims) -> Me {
+/// A change of one's profile; what is absent stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProfileRequest {
+    /// How to be greeted, 1 to 100 characters; `null` for no name.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, example = "Ada")]
+    display_name: Option<Option<String>>,
+    /// BCP 47 tag of the language of mails.
+    #[schema(example = "de", nullable = false)]
+    locale: Option<String>,
+}
+
+/// Tells `null` from what is absent.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// Changes one's profile.
+#[utoipa::path(tag = "accounts", request_body = ProfileRequest, security(("bearer" = [])), responses(
+    (status = 200, body = Me),
+    (status = 400, body = ProblemDocument, content_type = "application/problem+json"),
+    (status = 401, body = ProblemDocument, content_type = "application/problem+json"),
+    (status = 413, body = ProblemDocument, content_type = "application/problem+json"),
+    (status = 415, body = ProblemDocument, content_type = "application/problem+json"),
+    (status = 429, body = ProblemDocument, content_type = "application/problem+json"),
+    (status = 503, body = ProblemDocument, content_type = "application/problem+json"),
+))]
+#[patch("/v1/auth/me")]
+pub async fn update_profile(
+    state: web::Data<AppState>,
+    client: RequestClient,
+    caller: Authenticated,
+    ValidJson(body): ValidJson<ProfileRequest>,
+) -> Result<impl Responder, ApiError> {
+    let change = parse(body)?;
+    let (user, mfa_enabled) = change_profile(&state, &caller.0, change, &client.0).await?;
+    Ok(HttpResponse::Ok().json(present(user, mfa_enabled, &caller.0)))
+}
+
+fn parse(body: ProfileRequest) -> Result<ProfileChange, EdgeError> {
+    let display_name = body.display_name.map(|name| name.as_deref().map(DisplayName::parse).transpose());
+    let display_name = display_name.transpose().map_err(|_| {
+        EdgeError::invalid("displayName", "display_name_invalid", "Use 1 to 100 printable characters.")
+    })?;
+    let locale = body.locale.map(|tag| {
+        Locale::from_tag(&tag)
+            .ok_or_else(|| EdgeError::invalid("locale", "locale_unknown", "Mails are written in: en, de."))
+    });
+    Ok(ProfileChange { display_name, locale: locale.transpose()? })
+}
+
+fn present(user: User, mfa_enabled: bool, claims: &Claims) -> Me {
     Me {
         id: user.id.into_untyped_uuid(),
         email: user.email.as_str().to_owned(),
@@ -70,7 +130,7 @@ fn present(user: User, claims: &Claims) -> Me {
         status: user.status.name(),
         permissions: permissions_of(&user.roles),
         roles: user.roles,
-        mfa_enabled: false,
+        mfa_enabled,
         session_id: claims.session_id.into_untyped_uuid(),
         aal: claims.aal,
         authenticated_at: claims.authenticated_at,

@@ -1,10 +1,18 @@
 //! Version 1 of the interface.
 
+pub mod activity;
 pub mod config;
+pub mod delete_account;
+pub mod export;
 pub mod login;
 pub mod logout;
 pub mod me;
+pub mod proof;
 pub mod refresh;
 pub mod register;
+pub mod resend_verification;
+pub mod second_factor;
 pub mod session_tokens;
+pub mod sessions;
+pub mod two_factor_login;
 pub mod verify_email;

@@ -1,7 +1,7 @@
 //! `POST /v1/auth/register`
 
 use actix_web::{
-    HttpRequest, HttpResponse, Responder,
+    HttpRequest, HttpResponse,
     http::header::{self, HeaderMap},
     post, web,
 };
@@ -11,11 +11,17 @@ use utoipa::ToSchema;
 
 use crate::{
     app::register::{Registration, register as register_account},
-    domain::{display_name::DisplayName, email_address::EmailAddress, plain_password::PlainPassword},
+    domain::{display_name::DisplayName, email_address::EmailAddress},
     http::{
-        ApiError, edge_error::EdgeError, json::ValidJson, openapi::ProblemDocument,
+        ApiError,
+        edge_error::EdgeError,
+        idempotency::answer_once,
+        json::ValidJson,
+        limits::{Route, charge},
+        openapi::ProblemDocument,
         request_client::RequestClient,
     },
+    password::PasswordPolicy,
     state::AppState,
 };
 
@@ -66,23 +72,31 @@ pub async fn register(
     client: RequestClient,
     request: HttpRequest,
     ValidJson(body): ValidJson<RegisterRequest>,
-) -> Result<impl Responder, ApiError> {
-    let registration = parse(body, request.headers())?;
-    let handle = register_account(&state, registration, &client.0).await?;
-    Ok(HttpResponse::Accepted().json(RegisterResponse {
-        message: "If the address can be registered, a mail with a link is on its way.",
-        registration_handle: handle.expose().to_owned(),
-    }))
+) -> Result<HttpResponse, ApiError> {
+    let registration = parse(body, &state.passwords, request.headers())?;
+    charge(&state, &client, Route::Register).await?;
+    answer_once(&state, &request, async || {
+        let handle = register_account(&state, registration, &client.0).await?;
+        Ok(HttpResponse::Accepted().json(RegisterResponse {
+            message: "If the address can be registered, a mail with a link is on its way.",
+            registration_handle: handle.expose().to_owned(),
+        }))
+    })
+    .await
 }
 
-fn parse(body: RegisterRequest, headers: &HeaderMap) -> Result<Registration, EdgeError> {
+fn parse(
+    body: RegisterRequest,
+    passwords: &PasswordPolicy,
+    headers: &HeaderMap,
+) -> Result<Registration, EdgeError> {
     let email = EmailAddress::parse(&body.email)
         .map_err(|_| EdgeError::invalid("email", "email_invalid", "This is not an e-mail address."))?;
     let display_name = body.display_name.as_deref().map(DisplayName::parse).transpose().map_err(|_| {
         EdgeError::invalid("displayName", "display_name_invalid", "Use 1 to 100 printable characters.")
     })?;
     let name = display_name.as_ref().map(DisplayName::as_str);
-    let password = PlainPassword::chosen(&body.password, &email, name).map_err(EdgeError::Password)?;
+    let password = passwords.choose(&body.password, &email, name).map_err(EdgeError::Password)?;
     let locale = match body.locale {
         Some(tag) => Locale::from_tag(&tag)
             .ok_or_else(|| EdgeError::invalid("locale", "locale_unknown", "Mails are written in: en, de."))?,

@@ -1,10 +1,19 @@
 //! How issued tokens look in an answer.
 
+use actix_web::HttpResponse;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::clients::sessions::IssuedTokens;
+use crate::{
+    app::begin_session::LoggedIn,
+    clients::sessions::IssuedTokens,
+    http::{
+        device_cookie::device_cookie,
+        token_transport::{TokenTransport, refresh_cookie},
+    },
+    state::AppState,
+};
 
 /// The tokens of a session.
 #[derive(Serialize, ToSchema)]
@@ -13,9 +22,10 @@ pub struct SessionTokens {
     /// PASETO v4.public, for `Authorization: Bearer`.
     #[schema(example = "v4.public.eyJpc3MiOiJodHRwczovL2F1dGguZXhhbXBsZS5jb20iLCJz…")]
     access_token: String,
-    /// Exchanged at `/v1/auth/refresh`; good once.
-    #[schema(example = "far_AQGZ8rR6HH0-jwA7Hwydaj0…")]
-    refresh_token: String,
+    /// Exchanged at `/v1/auth/refresh`; good once. Missing where the request said `X-Token-Transport: cookie`: then only the cookie has it.
+    #[schema(example = "far_AQGZ8rR6HH0-jwA7Hwydaj0…", nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
     /// Always `Bearer`.
     #[schema(example = "Bearer")]
     token_type: &'static str,
@@ -24,13 +34,43 @@ pub struct SessionTokens {
     expires_in: u64,
 }
 
-impl From<&IssuedTokens> for SessionTokens {
-    fn from(issued: &IssuedTokens) -> Self {
-        Self {
-            access_token: issued.access_token.expose_secret().to_owned(),
-            refresh_token: issued.refresh_token.expose_secret().to_owned(),
-            token_type: "Bearer",
-            expires_in: issued.expires_in,
-        }
+/// [`answer`] for somebody who just logged in: a browser that was not known becomes a known device.
+pub fn logged_in<B: Serialize>(
+    state: &AppState,
+    session: &LoggedIn,
+    transport: TokenTransport,
+    body: impl FnOnce(SessionTokens) -> B,
+) -> HttpResponse {
+    let mut answer = answer(state, &session.tokens, transport, body);
+    let cookie = session.device.as_ref().map(device_cookie);
+    // It fails only for a cookie that no header can hold, and ours is base64.
+    if cookie.is_some_and(|cookie| answer.add_cookie(&cookie).is_err()) {
+        tracing::error!("The device cookie could not be set");
     }
+    answer
+}
+
+/// 200 with the tokens, which `body` may put into something larger; with the refresh token only in the cookie where `transport` says so.
+pub fn answer<B: Serialize>(
+    state: &AppState,
+    issued: &IssuedTokens,
+    transport: TokenTransport,
+    body: impl FnOnce(SessionTokens) -> B,
+) -> HttpResponse {
+    let mut answer = HttpResponse::Ok();
+    let refresh_token = match transport {
+        TokenTransport::Body => Some(issued.refresh_token.expose_secret().to_owned()),
+        TokenTransport::Cookie => {
+            let lifetime =
+                issued.refresh_expires_at.map(|end| (end - state.clock.now()).num_seconds().max(0));
+            answer.cookie(refresh_cookie(&issued.refresh_token, lifetime));
+            None
+        }
+    };
+    answer.json(body(SessionTokens {
+        access_token: issued.access_token.expose_secret().to_owned(),
+        refresh_token,
+        token_type: "Bearer",
+        expires_in: issued.expires_in,
+    }))
 }

@@ -7,7 +7,13 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     app::verify_email::{Verification, verify_email as open_account},
     domain::bearer_secret::{OneTimeToken, RegistrationHandle},
-    http::{ApiError, json::ValidJson, openapi::ProblemDocument, request_client::RequestClient},
+    http::{
+        ApiError,
+        json::ValidJson,
+        limits::{Route, charge},
+        openapi::ProblemDocument,
+        request_client::RequestClient,
+    },
     state::AppState,
 };
 
@@ -84,6 +90,7 @@ pub async fn verify_email(
         handle: body.registration_handle.as_deref().and_then(RegistrationHandle::parse),
         new_password: body.new_password,
     };
+    charge(&state, &client, Route::Anonymous).await?;
     open_account(&state, verification, &client.0).await?;
     Ok(HttpResponse::Ok().json(VerifyEmailResponse { status: "verified" }))
 }

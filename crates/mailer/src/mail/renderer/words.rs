@@ -284,7 +284,8 @@ fn email_change_notice_in_english() {
     Hello Ada,
 
     The email address of your account at Fisch & Söhne is now
-    e•••@m•••.example. This address is no longer used for it.
+    e•••@m•••.example. Your old address, which this message goes
+    to, is no longer used for it.
 
     Was it not you? Then undo the change. The link works for 72 hours:
 

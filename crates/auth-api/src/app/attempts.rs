@@ -1,0 +1,66 @@
+//! Reserves attempts at what can be guessed, before they are judged.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use diesel_async::AsyncConnection;
+use pg::AsyncPgConnection;
+use turns::Turn;
+
+use crate::{
+    app::dependency::DependencyError,
+    domain::attempts::{Attempts, Budget, NotNow},
+    state::AppState,
+    store::attempts,
+};
+
+/// An attempt that counts as a failure until [`clear`] forgets it. Within this process the next one with the same key begins when this is dropped.
+pub struct Reserved {
+    /// What was tried, this attempt included.
+    pub attempts: Attempts,
+    /// What it counts against.
+    pub budget: &'static Budget,
+    key: Vec<u8>,
+    _turn: Turn,
+}
+
+/// Reserves one attempt with `key` in a transaction of its own; the reservation outlives whatever becomes of the request.
+pub async fn reserve(
+    state: &AppState,
+    budget: &'static Budget,
+    key: Vec<u8>,
+    captcha_passed: bool,
+) -> Result<Result<Reserved, NotNow>, DependencyError> {
+    // Good attempts that come together wait for each other instead of being refused for the failures that they might have been.
+    let turn = state.attempt_turns.take((budget.scope, key.clone())).await;
+    let mut conn = state.database.connection().await?;
+    let now = state.clock.now();
+    let reserved = conn
+        .transaction(async |conn| {
+            let tried = attempts::lock(conn, budget, &key, now).await?;
+            let reserved = tried.reserve(budget, captcha_passed, now);
+            if let Ok(reserved) = &reserved {
+                attempts::save(conn, budget, &key, reserved).await?;
+            }
+            Ok::<_, pg::Error>(reserved)
+        })
+        .await?;
+    Ok(reserved.map(|attempts| Reserved { attempts, budget, key, _turn: turn }))
+}
+
+/// Forgets the failures before `reserved`, which succeeded.
+pub async fn clear(conn: &mut AsyncPgConnection, reserved: &Reserved) -> pg::Result<()> {
+    attempts::clear(conn, reserved.budget, &reserved.key).await
+}
+
+/// Takes back an attempt that could not be judged.
+pub async fn give_back(state: &AppState, reserved: &Reserved) -> pg::Result<()> {
+    let mut conn = state.database.connection().await?;
+    attempts::give_back(&mut conn, reserved.budget, &reserved.key, &reserved.attempts).await
+}
+
+/// A wait as `Retry-After` says it: whole seconds, at least one.
+#[must_use]
+pub fn retry_after(wait: TimeDelta) -> Duration {
+    Duration::from_secs(wait.num_seconds().unsigned_abs().saturating_add(1))
+}

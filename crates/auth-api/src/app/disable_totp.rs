@@ -1,0 +1,123 @@
+//! Takes the authenticator app away.
+
+use std::{borrow::Cow, time::Duration};
+
+use auth_events::{Client, Fact, commands::MailParameters, facts::MfaTotpDisabled};
+use diesel_async::AsyncConnection;
+use pg::AsyncPgConnection;
+use service_error::{ErrorKind, ServiceError};
+
+use crate::{
+    app::{
+        dependency::{DependencyError, depends_on_the_outside},
+        enable_totp::lock_unchanged,
+        notices, revocation,
+        step_up::{Proof, StepUpError, prove},
+        trusted_devices,
+    },
+    clients::sessions::Claims,
+    domain::user::User,
+    state::AppState,
+    store::{pending_revocations::PendingRevocation, recovery_codes, totp_enrolments, totp_factors, users},
+};
+
+const REASON: &str = "totp_disabled";
+
+/// Why the second factor stays as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum DisableTotpError {
+    /// See [`StepUpError`].
+    #[error(transparent)]
+    StepUp(#[from] StepUpError),
+    /// There is none.
+    #[error("the account has no authenticator app")]
+    NotEnabled,
+    /// See [`DependencyError`].
+    #[error(transparent)]
+    Dependency(DependencyError),
+}
+
+depends_on_the_outside!(DisableTotpError);
+
+impl ServiceError for DisableTotpError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::StepUp(error) => error.kind(),
+            Self::NotEnabled => ErrorKind::Conflict,
+            Self::Dependency(error) => error.kind(),
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::StepUp(error) => error.reason(),
+            Self::NotEnabled => "totp_not_enabled",
+            Self::Dependency(error) => error.reason(),
+        }
+    }
+
+    fn public_detail(&self) -> Cow<'static, str> {
+        match self {
+            Self::StepUp(error) => error.public_detail(),
+            Self::NotEnabled => "No authenticator app is set up.".into(),
+            Self::Dependency(error) => error.public_detail(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::StepUp(error) => error.retry_after(),
+            Self::NotEnabled => None,
+            Self::Dependency(error) => error.retry_after(),
+        }
+    }
+}
+
+/// Asks for no second factor any more, once its owner proves who they are by password and second factor, however recent their last authentication is.
+/// Other sessions end, no browser stays trusted, and the recovery codes are worth nothing.
+pub async fn disable(
+    state: &AppState,
+    claims: &Claims,
+    proof: Proof,
+    client: &Client,
+) -> Result<(), DisableTotpError> {
+    if proof.password.is_none() {
+        return Err(StepUpError::ReauthRequired.into());
+    }
+    let user = prove(state, claims, proof, "disable_totp", client).await?;
+    let kept = Some(claims.session_id);
+    revocation::before_the_change(state, user.id, kept, REASON, client).await?;
+    let mut conn = state.database.connection().await?;
+    let revocation =
+        conn.transaction(async |conn| take_away(conn, state, claims, &user, client).await).await?;
+    drop(conn);
+    state.outbox.wake();
+    revocation::carry_out(state, &revocation, client).await;
+    Ok(())
+}
+
+async fn take_away(
+    conn: &mut AsyncPgConnection,
+    state: &AppState,
+    claims: &Claims,
+    proved: &User,
+    client: &Client,
+) -> Result<PendingRevocation, DisableTotpError> {
+    let user = lock_unchanged(conn, proved).await?;
+    if !totp_factors::delete(conn, user.id).await? {
+        return Err(DisableTotpError::NotEnabled);
+    }
+    recovery_codes::delete_all(conn, user.id).await?;
+    totp_enrolments::delete(conn, user.id).await?;
+    trusted_devices::untrust_all(conn, state, user.id, client).await?;
+    users::begin_credential_epoch(conn, user.id, state.clock.now()).await?;
+    let fact = Fact::by_user(user.id, MfaTotpDisabled {}).from_client(client.clone());
+    outbox::append_fact(conn, state.fact(Some(user.id), fact)).await?;
+    let parameters = MailParameters::TotpDisabled {
+        display_name: user.display_name.clone(),
+        secure_link: notices::secure_link(conn, state, &user).await?,
+        occasion: notices::occasion(state, client),
+    };
+    notices::send(conn, state, &user, &parameters).await?;
+    Ok(revocation::decide(conn, state, user.id, Some(claims.session_id), REASON).await?)
+}

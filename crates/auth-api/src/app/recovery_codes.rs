@@ -1,0 +1,62 @@
+//! Makes recovery codes, in place of all earlier ones.
+
+use auth_events::{Client, Fact, facts::MfaRecoveryCodesGenerated};
+use auth_ids::UserId;
+use diesel_async::AsyncConnection;
+use pg::AsyncPgConnection;
+
+use crate::{
+    app::{
+        dependency::DependencyError,
+        disable_totp::DisableTotpError,
+        enable_totp::lock_unchanged,
+        second_factor::recovery_code_hash,
+        step_up::{Proof, StepUpError, prove},
+    },
+    clients::sessions::Claims,
+    domain::recovery_code::{COUNT, RecoveryCode},
+    state::AppState,
+    store::{recovery_codes, totp_factors},
+};
+
+/// Makes new codes for somebody who proves who they are, by password and second factor, however recent their last authentication is.
+pub async fn regenerate(
+    state: &AppState,
+    claims: &Claims,
+    proof: Proof,
+    client: &Client,
+) -> Result<Vec<RecoveryCode>, DisableTotpError> {
+    if proof.password.is_none() {
+        return Err(StepUpError::ReauthRequired.into());
+    }
+    let user = prove(state, claims, proof, "recovery_codes", client).await?;
+    let mut conn = state.database.connection().await?;
+    let codes = conn
+        .transaction(async |conn| {
+            let user = lock_unchanged(conn, &user).await?;
+            if !totp_factors::exists(conn, user.id).await? {
+                return Err(DisableTotpError::NotEnabled);
+            }
+            Ok(replace(conn, state, user.id, client).await?)
+        })
+        .await?;
+    state.outbox.wake();
+    Ok(codes)
+}
+
+/// Makes new codes in the caller's transaction.
+pub async fn replace(
+    conn: &mut AsyncPgConnection,
+    state: &AppState,
+    user: UserId,
+    client: &Client,
+) -> Result<Vec<RecoveryCode>, DependencyError> {
+    let codes: Vec<RecoveryCode> =
+        (0..COUNT).map(|_| RecoveryCode::generate(&mut clock::secure_rng())).collect();
+    let hashes: Vec<[u8; 32]> = codes.iter().map(|code| recovery_code_hash(state, user, code)).collect();
+    recovery_codes::replace_all(conn, user, &hashes, state.clock.now()).await?;
+    let count = u32::try_from(codes.len()).unwrap_or(u32::MAX);
+    let fact = Fact::by_user(user, MfaRecoveryCodesGenerated { count }).from_client(client.clone());
+    outbox::append_fact(conn, state.fact(Some(user), fact)).await?;
+    Ok(codes)
+}

@@ -1,0 +1,212 @@
+//! Proof, by somebody with a session, that they are still who they were at login (RFC 9470). What protects an account asks for it.
+
+use std::{borrow::Cow, time::Duration};
+
+use auth_events::{Client, Fact, facts::AuthReauthenticated};
+use chrono::TimeDelta;
+use service_error::{ErrorKind, ServiceError};
+
+use crate::{
+    app::{
+        attempts,
+        dependency::{DependencyError, depends_on_the_outside},
+        password_login::{METHOD_PASSWORD, attempts_key},
+        second_factor::{self, METHOD_OTP, SecondFactorError},
+    },
+    clients::sessions::Claims,
+    domain::{
+        attempts::{KNOWN_DEVICE, NotNow, PASSWORD},
+        bearer_secret::DeviceToken,
+        plain_password::PlainPassword,
+        user::User,
+    },
+    state::AppState,
+    store::{known_devices, totp_factors, users},
+};
+
+/// How long after an authentication nothing more is asked for.
+pub const PRIVILEGED_WINDOW: TimeDelta = TimeDelta::minutes(5);
+
+/// What somebody presents.
+#[derive(Default)]
+pub struct Proof {
+    /// The password; without it the session's last authentication must be recent.
+    pub password: Option<PlainPassword>,
+    /// A code of the authenticator app, where there is one.
+    pub otp: Option<String>,
+    /// What the browser has from an earlier login.
+    pub device: Option<DeviceToken>,
+}
+
+/// Why the proof does not do.
+#[derive(Debug, thiserror::Error)]
+pub enum StepUpError {
+    /// The token outlived its account, or the account is closed.
+    #[error("the account is gone or closed")]
+    Gone,
+    /// The session's last authentication is too long ago, and no password was given.
+    #[error("the last authentication is too long ago")]
+    ReauthRequired,
+    /// A password was given, and the code is missing.
+    #[error("the code of the second factor is missing")]
+    OtpRequired,
+    /// The password is wrong.
+    #[error("the password is wrong")]
+    InvalidCredentials,
+    /// There were too many attempts; nothing was compared.
+    #[error("there were too many attempts")]
+    TooManyAttempts(TimeDelta),
+    /// See [`SecondFactorError`].
+    #[error(transparent)]
+    SecondFactor(#[from] SecondFactorError),
+    /// See [`DependencyError`].
+    #[error(transparent)]
+    Dependency(DependencyError),
+}
+
+depends_on_the_outside!(StepUpError);
+
+impl ServiceError for StepUpError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Gone | Self::ReauthRequired | Self::OtpRequired | Self::InvalidCredentials => {
+                ErrorKind::Unauthenticated
+            }
+            Self::TooManyAttempts(_) => ErrorKind::TooManyRequests,
+            Self::SecondFactor(error) => error.kind(),
+            Self::Dependency(error) => error.kind(),
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Gone => "invalid_token",
+            Self::ReauthRequired => "reauth_required",
+            Self::OtpRequired => "otp_required",
+            Self::InvalidCredentials => "invalid_credentials",
+            Self::TooManyAttempts(_) => "too_many_attempts",
+            Self::SecondFactor(error) => error.reason(),
+            Self::Dependency(error) => error.reason(),
+        }
+    }
+
+    fn public_detail(&self) -> Cow<'static, str> {
+        match self {
+            Self::Gone => "The access token is not valid. Log in again.".into(),
+            Self::ReauthRequired => "Give your password once more.".into(),
+            Self::OtpRequired => "Give a code of your authenticator app too.".into(),
+            Self::InvalidCredentials => "The password is incorrect.".into(),
+            Self::TooManyAttempts(_) => "There were too many attempts. Wait before you try again.".into(),
+            Self::SecondFactor(error) => error.public_detail(),
+            Self::Dependency(error) => error.public_detail(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::TooManyAttempts(wait) => Some(attempts::retry_after(*wait)),
+            Self::SecondFactor(error) => error.retry_after(),
+            Self::Dependency(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+}
+
+/// Whose account it is, once they have proved it for `purpose`: by the password, and a code where there is a second factor; or by having
+/// authenticated, as strongly as the account can, within [`PRIVILEGED_WINDOW`].
+pub async fn prove(
+    state: &AppState,
+    claims: &Claims,
+    proof: Proof,
+    purpose: &'static str,
+    client: &Client,
+) -> Result<User, StepUpError> {
+    let mut conn = state.database.connection().await?;
+    let user = users::find(&mut conn, claims.user_id).await?.filter(User::is_open).ok_or(StepUpError::Gone)?;
+    let has_second_factor = totp_factors::exists(&mut conn, user.id).await?;
+    drop(conn);
+    let Some(password) = &proof.password else {
+        let is_recent = state.clock.now() - claims.authenticated_at <= PRIVILEGED_WINDOW;
+        let is_strong = !has_second_factor || claims.aal >= 2;
+        return if is_recent && is_strong { Ok(user) } else { Err(StepUpError::ReauthRequired) };
+    };
+    // Asked for before the password is compared: what is missing is no failure.
+    let otp = match (has_second_factor, proof.otp.as_deref()) {
+        (true, None) => return Err(StepUpError::OtpRequired),
+        (true, otp) => otp,
+        (false, _) => None,
+    };
+    check_password(state, &user, password, proof.device.as_ref(), client).await?;
+    let mut methods = vec![METHOD_PASSWORD.to_owned()];
+    if let Some(otp) = otp {
+        second_factor::present_code(state, &user, otp, client).await?;
+        methods.push(METHOD_OTP.to_owned());
+    }
+    let fact = Fact::by_user(user.id, AuthReauthenticated { methods, purpose: purpose.to_owned() });
+    record(state, &user, fact, claims, client).await?;
+    Ok(user)
+}
+
+/// Compares the password; a failure counts like one of a login.
+async fn check_password(
+    state: &AppState,
+    user: &User,
+    password: &PlainPassword,
+    device: Option<&DeviceToken>,
+    client: &Client,
+) -> Result<(), StepUpError> {
+    let (budget, key) = match device_of(state, user, device).await? {
+        Some(device) => (&KNOWN_DEVICE, device),
+        None => (&PASSWORD, attempts_key(state, &user.email)),
+    };
+    // Somebody with a session is no robot: delays do.
+    let reserved = match attempts::reserve(state, budget, key, true).await? {
+        Ok(reserved) => reserved,
+        Err(NotNow::Wait(wait)) => return Err(StepUpError::TooManyAttempts(wait)),
+        Err(NotNow::CaptchaWanted) => return Err(StepUpError::TooManyAttempts(TimeDelta::zero())),
+    };
+    let outcome = match state.vault.verify(password, Some((user.id, &user.password))).await {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            attempts::give_back(state, &reserved).await?;
+            return Err(error.into());
+        }
+    };
+    if outcome.is_same() && !reserved.attempts.is_off(budget) {
+        attempts::clear(&mut *state.database.connection().await?, &reserved).await?;
+        return Ok(());
+    }
+    let detail =
+        AuthReauthenticated { methods: vec![METHOD_PASSWORD.to_owned()], purpose: "step_up".to_owned() };
+    let fact = Fact::by_user(user.id, detail).failed("wrong_password").from_client(client.clone());
+    let mut conn = state.database.connection().await?;
+    outbox::append_fact(&mut conn, state.fact(Some(user.id), fact)).await?;
+    state.outbox.wake();
+    Err(StepUpError::InvalidCredentials)
+}
+
+/// The key of the browser's own budget, if it is one of the user's.
+async fn device_of(
+    state: &AppState,
+    user: &User,
+    device: Option<&DeviceToken>,
+) -> Result<Option<Vec<u8>>, StepUpError> {
+    let Some(device) = device else { return Ok(None) };
+    let mut conn = state.database.connection().await?;
+    let known = known_devices::find(&mut conn, &device.hash(), state.clock.now()).await?;
+    Ok(known.filter(|known| known.user_id == user.id).map(|known| known.id.as_bytes().to_vec()))
+}
+
+async fn record(
+    state: &AppState,
+    user: &User,
+    fact: Fact<AuthReauthenticated>,
+    claims: &Claims,
+    client: &Client,
+) -> Result<(), StepUpError> {
+    let fact = fact.on("session", claims.session_id).from_client(client.clone());
+    let mut conn = state.database.connection().await?;
+    outbox::append_fact(&mut conn, state.fact(Some(user.id), fact)).await?;
+    state.outbox.wake();
+    Ok(())
+}

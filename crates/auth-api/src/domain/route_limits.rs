@@ -1,0 +1,82 @@
+//! How often whom may ask for what.
+
+use std::time::Duration;
+
+use rate_limit::Limit;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// A registration.
+    Register,
+    /// A login with a password.
+    Login,
+    /// A mail that anybody can ask for: a new password, another verification mail.
+    Mail,
+    /// A refresh.
+    Refresh,
+    /// A second factor.
+    SecondFactor,
+    /// Anything else for which nobody needs to say who they are.
+    Anonymous,
+    /// Anything with an access token.
+    Authenticated,
+}
+
+/// Whom a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payer {
+    /// The client's address.
+    Host,
+    /// The network around it.
+    Neighbourhood,
+    /// The session or the user that the route is about.
+    Subject,
+}
+
+/// Every limit by route.
+pub const ROUTE_LIMITS: &[(Route, Payer, Limit)] = &[
+    (Route::Register, Payer::Host, per_hour("register-ip-hour", 5)),
+    (Route::Register, Payer::Host, per_day("register-ip-day", 20)),
+    (Route::Login, Payer::Host, per_minute("login-ip-minute", 10)),
+    (Route::Login, Payer::Host, per_hour("login-ip-hour", 100)),
+    (Route::Login, Payer::Neighbourhood, per_minute("login-network-minute", 100)),
+    (Route::Login, Payer::Neighbourhood, per_hour("login-network-hour", 1000)),
+    (Route::Mail, Payer::Host, per_hour("mail-ip", 5)),
+    (Route::Refresh, Payer::Host, per_minute("refresh-ip", 600)),
+    (Route::Refresh, Payer::Subject, per_minute("refresh-session", 60)),
+    (Route::SecondFactor, Payer::Host, per_minute("second-factor-ip", 60)),
+    (Route::Anonymous, Payer::Host, per_minute("anonymous-ip", 60)),
+    (Route::Authenticated, Payer::Subject, per_minute("user", 300)),
+];
+
+/// How often a refusal of one key is written down.
+pub const REFUSALS_WRITTEN_DOWN: Limit = per_minute("refusals-written-down", 1);
+
+/// The names of [`ROUTE_LIMITS`].
+pub const LIMIT_NAMES: &[&str] = &names();
+
+const fn names() -> [&'static str; ROUTE_LIMITS.len()] {
+    let mut names = [""; ROUTE_LIMITS.len()];
+    let mut index = 0;
+    while index < names.len() {
+        #[expect(clippy::indexing_slicing, reason = "checked at compile time")]
+        {
+            names[index] = ROUTE_LIMITS[index].2.name;
+        }
+        index += 1;
+    }
+    names
+}
+
+const fn per_minute(name: &'static str, quota: u32) -> Limit {
+    Limit { name, quota, window: Duration::from_mins(1) }
+}
+
+const fn per_hour(name: &'static str, quota: u32) -> Limit {
+    Limit { name, quota, window: Duration::from_hours(1) }
+}
+
+const fn per_day(name: &'static str, quota: u32) -> Limit {
+    Limit { name, quota, window: Duration::from_hours(24) }
+}
