@@ -139,6 +139,8 @@ async fn a_users_whole_journey(stack: &Stack) {
 
 async fn an_owner_hears_of_a_second_registration(stack: &Stack) {
     let before = stack.mail("ada@example.com").await;
+    // As if the last mail that anybody can ask for were more than a minute ago.
+    stack.sql("DELETE FROM auth.mail_allowances").await;
     journey::register(stack, "ADA@example.com").await;
     let told = test_support::eventually("the owner is told", Duration::from_secs(10), || async {
         stack.mails("ada@example.com").await.into_iter().find(|mail| mail.subject != before.subject)

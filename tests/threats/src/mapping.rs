@@ -62,7 +62,7 @@ impl Mapping {
             let has_test = self.tests_of(id).any(|test| test.tier == *tier);
             match (has_test, self.reason_for(id).is_some()) {
                 (false, false) => {
-                    found.push(format!("{id} has neither a test in `{command}` nor an exception"))
+                    found.push(format!("{id} has neither a test in `{command}` nor an exception"));
                 }
                 (true, true) => found.push(format!("{id} has a test; its exception must go")),
                 _ => {}

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How long a browser is known after its last login.
-const DEVICE_LIFETIME: TimeDelta = TimeDelta::days(180);
+pub const DEVICE_LIFETIME: TimeDelta = TimeDelta::days(180);
 /// How long a browser needs no second factor.
 const TRUST_LIFETIME: TimeDelta = TimeDelta::days(30);
 

@@ -23,7 +23,7 @@ use crate::{
     },
     clients::sessions::{Claims, IssuedTokens, NewSession, SessionCredential},
     domain::{
-        bearer_secret::DeviceToken,
+        bearer_secret::{DeviceToken, SecretHash},
         permission,
         plain_password::{PasswordError, PlainPassword},
         user::User,
@@ -39,18 +39,6 @@ use crate::{
 const REASON: &str = "password_changed";
 /// A session that nobody wants to be remembered ends after this.
 const NOT_REMEMBERED: TimeDelta = TimeDelta::hours(12);
-
-/// What somebody asks for.
-pub struct PasswordChange {
-    /// The password to be.
-    pub new_password: String,
-    /// The password that is.
-    pub current_password: PlainPassword,
-    /// A code, where there is a second factor.
-    pub otp: Option<String>,
-    /// What the browser has from an earlier login.
-    pub device: Option<DeviceToken>,
-}
 
 /// Why the password stays what it is.
 #[derive(Debug, thiserror::Error)]
@@ -109,26 +97,27 @@ impl ServiceError for ChangePasswordError {
     }
 }
 
-/// Changes the password. Every session ends; the caller gets a new one in the place of theirs.
+/// Changes the password for somebody who gives the current one in `proof`, however recent their last authentication is. Every session ends; the caller
+/// gets a new one in the place of theirs.
 pub async fn change_password(
     state: &AppState,
     claims: &Claims,
-    change: PasswordChange,
+    new_password: &str,
+    proof: Proof,
     client: &Client,
 ) -> Result<LoggedIn, ChangePasswordError> {
+    if proof.password.is_none() {
+        return Err(StepUpError::ReauthRequired.into());
+    }
     // Judged before the proof, so that a refused password uses no security code up.
-    let chosen = choose(state, claims, &change.new_password).await?;
-    let proof = Proof {
-        password: Some(change.current_password),
-        otp: change.otp,
-        device: change.device.as_ref().and_then(|device| DeviceToken::parse(device.expose())),
-    };
+    let chosen = choose(state, claims, new_password).await?;
+    let device = proof.device.as_ref().map(DeviceToken::hash);
     let user = prove(state, claims, proof, "change_password", client).await?;
     let sealed = state.vault.seal(&state.vault.hash(&chosen).await?, user.id);
     revocation::before_the_change(state, user.id, Some(claims.session_id), REASON, client).await?;
     // Begun before the change: if session-service fails now, nothing has happened, and afterwards nothing is missing.
     let tokens = begin(state, claims, &user, client).await?;
-    match commit(state, &user, &sealed, change.device, &tokens, client).await {
+    match commit(state, &user, &sealed, device.as_ref(), &tokens, client).await {
         Ok((revocation, device)) => {
             state.outbox.wake();
             revocation::carry_out(state, &revocation, client).await;
@@ -184,18 +173,18 @@ async fn commit(
     state: &AppState,
     proved: &User,
     sealed: &[u8],
-    device: Option<DeviceToken>,
+    device: Option<&SecretHash>,
     tokens: &IssuedTokens,
     client: &Client,
 ) -> Result<(PendingRevocation, Option<DeviceToken>), ChangePasswordError> {
     let mut conn = state.database.connection().await?;
     conn.transaction(async |conn| {
         let user = lock_unchanged(conn, proved).await?;
-        let known = match &device {
-            Some(token) => known_devices::find(conn, &token.hash(), state.clock.now()).await?,
+        let known = match device {
+            Some(hash) => known_devices::find(conn, hash, state.clock.now()).await?,
             None => None,
         };
-        let known = known.filter(|known| known.user_id == user.id).zip(device.as_ref());
+        let known = known.filter(|known| known.user_id == user.id).zip(device);
         users::set_password(conn, user.id, sealed, state.clock.now()).await?;
         forget_pending(conn, user.id).await?;
         let device = remember(conn, state, &user, known).await?;
@@ -213,12 +202,12 @@ async fn remember(
     conn: &mut AsyncPgConnection,
     state: &AppState,
     user: &User,
-    known: Option<(KnownDevice, &DeviceToken)>,
+    known: Option<(KnownDevice, &SecretHash)>,
 ) -> pg::Result<Option<DeviceToken>> {
     let now = state.clock.now();
     let remembered = |id| KnownDevice { id, user_id: user.id, trusted_until: None };
-    if let Some((device, token)) = known {
-        known_devices::insert(conn, remembered(device.id), &token.hash(), now, now + DEVICE_LIFETIME).await?;
+    if let Some((device, hash)) = known {
+        known_devices::insert(conn, remembered(device.id), hash, now, now + DEVICE_LIFETIME).await?;
         return Ok(None);
     }
     let token = DeviceToken::generate(&mut clock::secure_rng());

@@ -39,7 +39,7 @@ pub async fn forgot_password(
     captcha_token: Option<&str>,
     client: &Client,
 ) -> Result<(), DependencyError> {
-    captcha::check(state, captcha_token, CaptchaAction::Forgot, client).await?;
+    captcha::demand(state, captcha_token, CaptchaAction::Forgot, client).await?;
     defer(state, DeferredRequest::ForgotPassword { email: email.as_str().to_owned() }, client).await
 }
 

@@ -9,14 +9,26 @@ use chrono::{DateTime, Utc};
 use zeroize::Zeroizing;
 
 use crate::{
-    domain::user::User,
+    domain::{email_address::EmailAddress, user::User},
     state::{AppState, SOURCE},
 };
 
-/// The command that sends `parameters` to `user`, worth nothing after `expires_at`.
+/// The command that sends `parameters` to the address of `user`, worth nothing after `expires_at`.
 pub fn command(
     state: &AppState,
     user: &User,
+    parameters: &MailParameters,
+    lane: Lane,
+    expires_at: DateTime<Utc>,
+) -> Result<Envelope<MailSend>, serde_json::Error> {
+    command_to(state, user, &user.email, parameters, lane, expires_at)
+}
+
+/// [`command`], for an address that is not the user's, or not yet.
+pub fn command_to(
+    state: &AppState,
+    user: &User,
+    to: &EmailAddress,
     parameters: &MailParameters,
     lane: Lane,
     expires_at: DateTime<Utc>,
@@ -29,10 +41,11 @@ pub fn command(
     let mail = MailSend {
         template,
         locale: user.locale,
-        to: user.email.as_str().to_owned(),
+        to: to.as_str().to_owned(),
         lane,
         expires_at,
-        supersedes: Some(format!("{}/{}", template.name(), user.id)),
+        // A link takes the place of the one before. A notice takes no other's: each tells of something that happened, some with a link of their own.
+        supersedes: (lane == Lane::Security).then(|| format!("{}/{}", template.name(), user.id)),
         sealed: BASE64_STANDARD.encode(sealed),
     };
     state.metrics.email_enqueued.with_label_values(&[template.name()]).inc();

@@ -2,14 +2,20 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use auth_events::Client;
+use auth_events::{Client, commands::MailParameters};
+use auth_ids::UserId;
+use diesel_async::AsyncConnection;
 use service_error::{ErrorKind, ServiceError};
 
 use crate::{
-    app::dependency::DependencyError,
+    app::{dependency::DependencyError, notices},
     clients::sessions::{IssuedTokens, SessionsError},
     state::AppState,
+    store::users,
 };
+
+/// What session-service says of a token that was used before, and whose session it ended for that: once a session.
+const REUSED: &str = "refresh_token_reused";
 
 /// Why there are no new tokens.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +38,7 @@ impl ServiceError for RefreshError {
 
     fn reason(&self) -> &'static str {
         match self {
-            Self::Refused(reason) if reason == "refresh_token_reused" => "refresh_reused",
+            Self::Refused(reason) if reason == REUSED => "refresh_reused",
             Self::Refused(_) => "invalid_token",
             Self::Dependency(error) => error.reason(),
         }
@@ -59,10 +65,41 @@ pub async fn refresh(
     refresh_token: &str,
     client: &Client,
 ) -> Result<IssuedTokens, RefreshError> {
-    let tokens = state.sessions.refresh(refresh_token, client).await.map_err(|error| match error {
-        SessionsError::Refused { reason, .. } => RefreshError::Refused(reason),
-        error => RefreshError::Dependency(error.into()),
-    })?;
-    state.metrics.refresh_success.inc();
-    Ok(tokens)
+    match state.sessions.refresh(refresh_token, client).await {
+        Ok(tokens) => {
+            state.metrics.refresh_success.inc();
+            Ok(tokens)
+        }
+        Err(SessionsError::Refused { reason, user_id, .. }) => {
+            if let Some(user) = user_id.filter(|_| reason == REUSED) {
+                tell_owner(state, user, client).await;
+            }
+            Err(RefreshError::Refused(reason))
+        }
+        Err(error) => Err(RefreshError::Dependency(error.into())),
+    }
+}
+
+/// Tells the owner that a refresh token came back which nobody honest could still hold. Whoever holds it gets the same answer whether or not that works.
+async fn tell_owner(state: &AppState, user: UserId, client: &Client) {
+    match write_to_owner(state, user, client).await {
+        Ok(()) => state.outbox.wake(),
+        Err(error) => {
+            tracing::error!(user.id = %user, "User {user} is not told that a session was stolen: {error}");
+        }
+    }
+}
+
+async fn write_to_owner(state: &AppState, user: UserId, client: &Client) -> Result<(), DependencyError> {
+    let mut conn = state.database.connection().await?;
+    conn.transaction(async |conn| {
+        let Some(user) = users::find(conn, user).await? else { return Ok(()) };
+        let parameters = MailParameters::SessionStolen {
+            display_name: user.display_name.clone(),
+            secure_link: notices::secure_link(conn, state, &user).await?,
+            occasion: notices::occasion(state, client),
+        };
+        notices::send(conn, state, &user, &parameters).await
+    })
+    .await
 }

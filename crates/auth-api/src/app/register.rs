@@ -112,7 +112,7 @@ pub async fn register(
     if !state.registration_open {
         return Err(RegisterError::Disabled);
     }
-    captcha::check(state, registration.captcha_token.as_deref(), CaptchaAction::Register, client).await?;
+    captcha::demand(state, registration.captcha_token.as_deref(), CaptchaAction::Register, client).await?;
     let hash = state.vault.hash(&registration.password).await?;
     let handle = RegistrationHandle::generate(&mut clock::secure_rng());
     let request = DeferredRequest::Register(DeferredRegistration {

@@ -23,7 +23,7 @@ pub async fn resend_verification(
     captcha_token: Option<&str>,
     client: &Client,
 ) -> Result<(), DependencyError> {
-    captcha::check(state, captcha_token, CaptchaAction::Resend, client).await?;
+    captcha::demand(state, captcha_token, CaptchaAction::Resend, client).await?;
     defer(state, DeferredRequest::ResendVerification { email: email.as_str().to_owned() }, client).await
 }
 

@@ -58,9 +58,10 @@ pub(super) fn parse(
         None => None,
     };
     let replicas = problems.parse("REPLICAS", &settings.replicas)?;
-    Some(match is_on? {
-        true => LimitConfig::On { redis_url, key_prefix: "auth-api:limit:".to_owned(), replicas },
-        false => LimitConfig::Off,
+    Some(if is_on? {
+        LimitConfig::On { redis_url, key_prefix: "auth-api:limit:".to_owned(), replicas }
+    } else {
+        LimitConfig::Off
     })
 }
 

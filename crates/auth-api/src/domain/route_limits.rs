@@ -50,6 +50,9 @@ pub const ROUTE_LIMITS: &[(Route, Payer, Limit)] = &[
     (Route::Authenticated, Payer::Subject, per_minute("user", 300)),
 ];
 
+/// How often an address may do without a captcha what needs one, while nobody can check it and the operator lets it go on: a tenth of what it may do with one.
+pub const WITHOUT_CAPTCHA: Limit = per_day("without-captcha-ip", 2);
+
 /// How often a refusal of one key is written down.
 pub const REFUSALS_WRITTEN_DOWN: Limit = per_minute("refusals-written-down", 1);
 

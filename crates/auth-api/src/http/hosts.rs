@@ -32,6 +32,7 @@ impl From<Vec<Host>> for Hosts {
 
 impl Hosts {
     /// Whether a request that names `host` is meant for us.
+    #[must_use]
     pub fn allow(&self, host: &str) -> bool {
         let is_listed = |Host(listed): &Host| {
             listed.eq_ignore_ascii_case(host) || listed.eq_ignore_ascii_case(without_port(host))
@@ -40,6 +41,7 @@ impl Hosts {
     }
 
     /// Whether every name will do.
+    #[must_use]
     pub fn is_any(&self) -> bool {
         self.0.is_empty()
     }

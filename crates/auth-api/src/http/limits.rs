@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use auth_events::{Client, Fact, facts::SecurityRateLimited};
+use auth_events::{
+    Client, Fact, Severity,
+    facts::{SecurityCredentialStuffing, SecurityRateLimited},
+};
 use auth_ids::UserId;
 use base64::prelude::*;
 use rate_limit::{Charge, Decision, Scope};
@@ -113,13 +116,26 @@ async fn write_down(state: &AppState, client: &Client, limit: &'static str, key:
     if !state.limiter.charge_uncounted(&[charge]).await.is_allowed() {
         return;
     }
-    let detail = SecurityRateLimited { limit: limit.to_owned() };
-    let fact = Fact::by_anonymous(detail).denied("rate_limited").from_client(client.clone());
-    let event = state.fact(None, fact);
-    let written = async { outbox::append_fact(&mut *state.database.connection().await?, event).await };
-    match written.await {
+    match append(state, client, limit).await {
         Ok(()) => state.outbox.wake(),
         Err(error) => tracing::warn!("A refusal could not be audited: {error}"),
+    }
+}
+
+/// The fact of a refusal; where a whole network tries too many logins, that of somebody who tries a list of accounts.
+async fn append(state: &AppState, client: &Client, limit: &'static str) -> pg::Result<()> {
+    let mut conn = state.database.connection().await?;
+    let is_network = ROUTE_LIMITS.iter().any(|(route, payer, limited)| {
+        (*route, *payer, limited.name) == (Route::Login, Payer::Neighbourhood, limit)
+    });
+    let limit = limit.to_owned();
+    if is_network {
+        let fact = Fact::by_anonymous(SecurityCredentialStuffing { limit }).denied("rate_limited");
+        let fact = fact.with_severity(Severity::Warning).from_client(client.clone());
+        outbox::append_fact(&mut conn, state.fact(None, fact)).await
+    } else {
+        let fact = Fact::by_anonymous(SecurityRateLimited { limit }).denied("rate_limited");
+        outbox::append_fact(&mut conn, state.fact(None, fact.from_client(client.clone()))).await
     }
 }
 

@@ -20,7 +20,6 @@ pub struct Origins {
 
 impl Origins {
     /// Cross-origin resource sharing for exactly the listed origins.
-    #[must_use]
     pub fn cors(&self) -> Cors {
         let cors = Cors::default()
             .allowed_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])

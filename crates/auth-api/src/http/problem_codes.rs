@@ -31,17 +31,14 @@ pub fn find(code: &str) -> Option<&'static ProblemCode> {
 /// The catalogue as Markdown.
 #[must_use]
 pub fn markdown() -> String {
-    let problems: String = PROBLEM_CODES
-        .iter()
-        .map(|ProblemCode { code, status, meaning, remedy }| {
-            format!("| <a id=\"{code}\"></a>`{code}` | {status} | {meaning} | {remedy} |\n")
-        })
-        .collect();
-    let fields: String =
-        FIELD_CODES.iter().map(|FieldCode { code, meaning }| format!("| `{code}` | {meaning} |\n")).collect();
-    format!(
-        "{PREFACE}\n| code | status | what happened | what helps |\n|---|---|---|---|\n{problems}\n{FIELDS}\n| code | what is wrong |\n|---|---|\n{fields}"
-    )
+    let problem = |ProblemCode { code, status, meaning, remedy }: &ProblemCode| {
+        format!("| <a id=\"{code}\"></a>`{code}` | {status} | {meaning} | {remedy} |")
+    };
+    let field = |FieldCode { code, meaning }: &FieldCode| format!("| `{code}` | {meaning} |");
+    let problems: Vec<String> = PROBLEM_CODES.iter().map(problem).collect();
+    let fields: Vec<String> = FIELD_CODES.iter().map(field).collect();
+    let (problems, fields) = (problems.join("\n"), fields.join("\n"));
+    format!("{PREFACE}\n{PROBLEMS_HEAD}\n{problems}\n\n{FIELDS}\n{FIELDS_HEAD}\n{fields}\n")
 }
 
 const PREFACE: &str = "# Errors
@@ -53,6 +50,9 @@ Every error is a problem document (RFC 9457, `application/problem+json`). `code`
 `Invalid security code.`. `requestId` is also in the header `X-Request-Id`; an operator finds the request by it. Where waiting helps, `retryAfter` and
 the header `Retry-After` say how many seconds. `captchaRequired` says that a solved captcha would help.
 ";
+
+const PROBLEMS_HEAD: &str = "| code | status | what happened | what helps |\n|---|---|---|---|";
+const FIELDS_HEAD: &str = "| code | what is wrong |\n|---|---|";
 
 const FIELDS: &str = "## Fields
 
@@ -106,6 +106,7 @@ pub const PROBLEM_CODES: &[ProblemCode] = &[
         "Try again after `Retry-After`; with an `Idempotency-Key` where that is offered.",
     ),
     code("email_taken", 409, "Another account has the address.", "Choose another address."),
+    code("email_unchanged", 422, "The account has the address already.", "Give another address."),
     code(
         "email_unverified",
         403,
@@ -317,13 +318,17 @@ pub const FIELD_CODES: &[FieldCode] = &[
     field("device_name_invalid", "The name of a device has 1 to 100 printable characters."),
     field("display_name_invalid", "A name has 1 to 100 printable characters."),
     field("duplicate_field", "The field is given twice."),
+    field("duplicate_parameter", "The parameter is given twice."),
     field("email_invalid", "This is not an e-mail address."),
+    field("email_unchanged", "The account has the address already."),
     field("invalid_type", "The field has a value of another type."),
+    field("limit_invalid", "The length of a page is a number within the bounds of the list."),
     field("locale_unknown", "Mails are not written in this language."),
     field("missing_field", "The field is required."),
     field("not_with_cookies", "With `X-Token-Transport: cookie` the token travels in the cookie only."),
     field("token_transport_unknown", "The only value of `X-Token-Transport` is `cookie`."),
     field("unknown_field", "The field is not known."),
+    field("unknown_parameter", "The parameter is not known."),
 ];
 
 #[cfg(test)]

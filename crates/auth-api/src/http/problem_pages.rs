@@ -11,13 +11,13 @@ use super::{
 /// All codes.
 #[get("/problems")]
 pub async fn problems() -> HttpResponse {
-    let items: String = PROBLEM_CODES
+    let items: Vec<String> = PROBLEM_CODES
         .iter()
         .map(|ProblemCode { code, status, meaning, .. }| {
-            format!("<li><a href=\"/problems/{code}\">{code}</a> ({status}): {}</li>\n", html(meaning))
+            format!("<li><a href=\"/problems/{code}\">{code}</a> ({status}): {}</li>", html(meaning))
         })
         .collect();
-    page("Problems", &format!("<ul>\n{items}</ul>\n"))
+    page("Problems", &format!("<ul>\n{}\n</ul>\n", items.join("\n")))
 }
 
 /// One code.

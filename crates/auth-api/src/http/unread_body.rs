@@ -20,7 +20,9 @@ use futures::Stream;
 ///
 /// The framework goes on reading, without an end, a chunked body that was dropped before its end; a client could keep its connection for as long as it
 /// likes. When the body is still there at the end of the answer, the framework closes the connection.
-pub struct UnreadBody(Rc<RefCell<Payload>>);
+pub struct UnreadBody {
+    _body: Rc<RefCell<Payload>>,
+}
 
 impl UnreadBody {
     /// Keeps the body of `request`, if it is chunked. Handlers read it as ever.
@@ -30,7 +32,7 @@ impl UnreadBody {
         }
         let body = Rc::new(RefCell::new(request.take_payload()));
         request.set_payload(Payload::Stream { payload: Box::pin(Reader(Rc::clone(&body))) });
-        Some(Self(body))
+        Some(Self { _body: body })
     }
 
     /// Lets go of the body when `answer` is sent.

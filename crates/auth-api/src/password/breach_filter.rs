@@ -242,11 +242,9 @@ mod tests {
     use super::*;
 
     fn list(count: usize) -> String {
-        (0..count)
-            .map(|number| {
-                format!("{}:{number}\r\n", hex::encode_upper(sha1(format!("password {number}").as_bytes())))
-            })
-            .collect()
+        let line =
+            |number| format!("{}:{number}", hex::encode_upper(sha1(format!("password {number}").as_bytes())));
+        (0..count).map(line).collect::<Vec<_>>().join("\r\n") + "\r\n"
     }
 
     fn written(filter: &BreachFilter) -> Vec<u8> {

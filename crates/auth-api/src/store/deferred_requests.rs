@@ -22,6 +22,8 @@ pub struct DeferredRow {
     pub failures: i32,
 }
 
+type Row = (Uuid, String, Vec<u8>, Option<String>, i32);
+
 /// Writes a request down.
 pub async fn insert(
     conn: &mut AsyncPgConnection,
@@ -48,7 +50,7 @@ pub async fn lock_next(
     conn: &mut AsyncPgConnection,
     now: DateTime<Utc>,
 ) -> pg::Result<Option<DeferredRow>> {
-    let row: Option<(Uuid, String, Vec<u8>, Option<String>, i32)> = deferred_requests::table
+    let row: Option<Row> = deferred_requests::table
         .filter(deferred_requests::due_at.le(now))
         .order(deferred_requests::due_at)
         .select((

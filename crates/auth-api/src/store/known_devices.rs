@@ -50,9 +50,11 @@ pub struct DeviceHistory {
     pub last_seen_at: DateTime<Utc>,
 }
 
+type HistoryRow = (Uuid, Option<DateTime<Utc>>, DateTime<Utc>, DateTime<Utc>);
+
 /// Every known device of the user, the newest first.
 pub async fn of_user(conn: &mut AsyncPgConnection, user: UserId) -> pg::Result<Vec<DeviceHistory>> {
-    let rows: Vec<(Uuid, Option<DateTime<Utc>>, DateTime<Utc>, DateTime<Utc>)> = known_devices::table
+    let rows: Vec<HistoryRow> = known_devices::table
         .filter(known_devices::user_id.eq(user.into_untyped_uuid()))
         .order(known_devices::created_at.desc())
         .select((

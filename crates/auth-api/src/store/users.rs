@@ -12,6 +12,9 @@ use crate::domain::{
     user::{User, UserStatus},
 };
 
+/// The constraint that lets an address have one account.
+pub const EMAIL_KEY: &str = "users_email_key";
+
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = users, check_for_backend(diesel::pg::Pg))]
 struct UserRow {
@@ -239,6 +242,25 @@ pub async fn turn_password_off(
         .set((
             users::password_off_since.eq(now),
             users::password_off_reason.eq(reason),
+            users::credential_epoch.eq(users::credential_epoch + 1),
+            users::updated_at.eq(now),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Makes `email`, which was proved just now, the account's address. Fails with a violation of [`EMAIL_KEY`] if another account has it.
+pub async fn set_email(
+    conn: &mut AsyncPgConnection,
+    id: UserId,
+    email: &EmailAddress,
+    now: DateTime<Utc>,
+) -> pg::Result<()> {
+    diesel::update(users::table.find(id.into_untyped_uuid()))
+        .set((
+            users::email.eq(email.as_str()),
+            users::verified_at.eq(now),
             users::credential_epoch.eq(users::credential_epoch + 1),
             users::updated_at.eq(now),
         ))

@@ -16,7 +16,7 @@ use dev_stack::turnstile::{
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Changes, PASSWORD, TestApi, problem};
+use crate::harness::{Changes, Limits, PASSWORD, TestApi, problem};
 
 /// Looks like a real one.
 const SECRET: &str = "0x4AAAAAAADnPIDROrmt1Wwj";
@@ -27,14 +27,23 @@ async fn fake() -> FakeTurnstile {
 }
 
 async fn api(turnstile: &FakeTurnstile, secret: &str) -> TestApi {
+    api_that(turnstile, secret, OnUnavailable::Refuse, Limits::Off).await
+}
+
+async fn api_that(
+    turnstile: &FakeTurnstile,
+    secret: &str,
+    on_unavailable: OnUnavailable,
+    limits: Limits,
+) -> TestApi {
     let settings = TurnstileSettings {
         verify_url: turnstile.url(),
         secret: secret.to_owned().into(),
         hostnames: vec!["app.example.test".to_owned(), "www.example.test".to_owned()],
-        on_unavailable: OnUnavailable::Refuse,
+        on_unavailable,
     };
     let captcha = CaptchaConfig::Turnstile { settings, site_key: "0x4AAAAAAADnPIDROrmt1Ww".to_owned() };
-    TestApi::start_with(Changes { captcha: Some(captcha), ..Changes::default() }).await
+    TestApi::start_with(Changes { captcha: Some(captcha), limits, ..Changes::default() }).await
 }
 
 /// Registers with `token` from an address of its own, so that only the captcha decides.
@@ -175,6 +184,21 @@ async fn cap_04_while_the_provider_is_away_nobody_registers_and_the_answer_comes
     problem(register(&api, "").await, 400, "captcha_required").await;
     assert_eq!(registrations(&api).await, "0");
     assert!(api.facts("auth.captcha").await.is_empty(), "the clients did nothing wrong");
+}
+
+/// The operator's choice: a tenth of the registrations that an address may make otherwise go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn cap_04_where_the_operator_wants_it_a_few_register_while_the_provider_is_away() {
+    let turnstile = fake().await;
+    let api = api_that(&turnstile, SECRET, OnUnavailable::Degrade, Limits::InProcess).await;
+    turnstile.set_fault(Some(TurnstileFault::ServerError));
+    let client = Ipv4Addr::new(203, 0, 113, 9);
+    for _ in 0..2 {
+        assert_eq!(register_from(&api, client, good_token()).await.status(), StatusCode::ACCEPTED);
+    }
+    problem(register_from(&api, client, good_token()).await, 503, "captcha_unavailable").await;
+    assert_eq!(register(&api, good_token()).await.status(), StatusCode::ACCEPTED);
+    problem(register(&api, "").await, 400, "captcha_required").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

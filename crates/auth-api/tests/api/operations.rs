@@ -1,7 +1,7 @@
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::harness::{TestApi, body};
+use crate::harness::{TestApi, body, problem};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_and_machines_get_their_answers() {
@@ -34,4 +34,21 @@ async fn the_documentation_is_served() {
     let script = api.get("/docs/swagger-ui-bundle.js").send().await.unwrap();
     assert_eq!(script.status(), StatusCode::OK);
     assert_eq!(api.get("/docs/../Cargo.toml").send().await.unwrap().status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_type_of_a_problem_leads_to_its_page() {
+    let api = TestApi::start().await;
+    let list = api.get("/problems").send().await.unwrap();
+    assert_eq!(list.headers()["content-type"], "text/html; charset=utf-8");
+    assert!(list.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+    let list = list.text().await.unwrap();
+    for entry in auth_api::http::problem_codes::PROBLEM_CODES {
+        let path = format!("/problems/{}", entry.code);
+        assert!(list.contains(&format!("href=\"{path}\"")), "{path}");
+        let page = api.get(&path).send().await.unwrap();
+        assert_eq!(page.status(), 200);
+        assert!(page.text().await.unwrap().contains(&format!("<h1>{}</h1>", entry.code)));
+    }
+    problem(api.get("/problems/%3Cscript%3E").send().await.unwrap(), 404, "not_found").await;
 }

@@ -14,6 +14,7 @@ use crate::{
         authenticated::Authenticated,
         device_cookie::DeviceCookie,
         json::{OptionalJson, ValidJson},
+        limits::{Route, charge},
         openapi::ProblemDocument,
         request_client::RequestClient,
     },
@@ -86,6 +87,7 @@ pub async fn restore_account(
     client: RequestClient,
     ValidJson(body): ValidJson<RestoreRequest>,
 ) -> Result<HttpResponse, ApiError> {
+    charge(&state, &client, Route::Anonymous).await?;
     account_deletion::restore_account(&state, OneTimeToken::parse(&body.token), &client.0).await?;
     Ok(HttpResponse::Ok().json(RestoreResponse { status: "restored" }))
 }

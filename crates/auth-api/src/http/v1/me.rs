@@ -60,6 +60,7 @@ pub struct Me {
 #[utoipa::path(tag = "accounts", security(("bearer" = [])), responses(
     (status = 200, body = Me),
     (status = 401, body = ProblemDocument, content_type = "application/problem+json"),
+    (status = 429, body = ProblemDocument, content_type = "application/problem+json"),
     (status = 503, body = ProblemDocument, content_type = "application/problem+json"),
 ))]
 #[get("/v1/auth/me")]
@@ -71,6 +72,7 @@ pub async fn me(state: web::Data<AppState>, caller: Authenticated) -> Result<imp
 /// A change of one's profile; what is absent stays.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(clippy::option_option, reason = "absent, null and a name are three things")]
 pub struct ProfileRequest {
     /// How to be greeted, 1 to 100 characters; `null` for no name.
     #[serde(default, deserialize_with = "given")]
@@ -82,6 +84,7 @@ pub struct ProfileRequest {
 }
 
 /// Tells `null` from what is absent.
+#[expect(clippy::option_option, reason = "absent, null and a name are three things")]
 fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }

@@ -58,12 +58,20 @@ pub struct RegisterResponse {
 }
 
 /// Registers an address. The answer is the same whether or not it has an account.
-#[utoipa::path(tag = "accounts", request_body = RegisterRequest, responses(
+#[utoipa::path(tag = "accounts", request_body = RegisterRequest,
+    params(("Idempotency-Key" = Option<String>, Header, example = "8e03978e-40d5-43dd-bc93-6894a57f9324",
+        description = "16 to 255 printable ASCII characters. The same key and body get the same answer for a day.")),
+    responses(
     (status = 202, body = RegisterResponse),
     (status = 400, body = ProblemDocument, content_type = "application/problem+json"),
+    (status = 403, body = ProblemDocument, content_type = "application/problem+json",
+        description = "`registration_disabled`."),
+    (status = 409, body = ProblemDocument, content_type = "application/problem+json",
+        description = "`idempotency_in_progress`."),
     (status = 413, body = ProblemDocument, content_type = "application/problem+json"),
     (status = 415, body = ProblemDocument, content_type = "application/problem+json"),
     (status = 422, body = ProblemDocument, content_type = "application/problem+json"),
+    (status = 429, body = ProblemDocument, content_type = "application/problem+json"),
     (status = 503, body = ProblemDocument, content_type = "application/problem+json"),
 ))]
 #[post("/v1/auth/register")]

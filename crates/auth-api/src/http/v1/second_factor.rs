@@ -43,6 +43,7 @@ pub struct SecondFactorResponse {
 #[utoipa::path(tag = "second factor", security(("bearer" = [])), responses(
     (status = 200, body = SecondFactorResponse),
     (status = 401, body = ProblemDocument, content_type = "application/problem+json"),
+    (status = 429, body = ProblemDocument, content_type = "application/problem+json"),
     (status = 503, body = ProblemDocument, content_type = "application/problem+json"),
 ))]
 #[get("/v1/auth/2fa")]
@@ -168,6 +169,7 @@ pub struct EnableCompleteResponse {
     (status = 409, body = ProblemDocument, content_type = "application/problem+json", description = "`totp_already_enabled`."),
     (status = 413, body = ProblemDocument, content_type = "application/problem+json"),
     (status = 415, body = ProblemDocument, content_type = "application/problem+json"),
+    (status = 429, body = ProblemDocument, content_type = "application/problem+json"),
     (status = 503, body = ProblemDocument, content_type = "application/problem+json"),
 ))]
 #[post("/v1/auth/2fa/enable-complete")]

@@ -18,8 +18,14 @@ use crate::{
         recovery_code::RecoveryCode,
     },
     http::{
-        ApiError, device_cookie::DeviceCookie, edge_error::EdgeError, json::ValidJson,
-        openapi::ProblemDocument, request_client::RequestClient, token_transport::TokenTransport,
+        ApiError,
+        device_cookie::DeviceCookie,
+        edge_error::EdgeError,
+        json::ValidJson,
+        limits::{Route, charge},
+        openapi::ProblemDocument,
+        request_client::RequestClient,
+        token_transport::TokenTransport,
     },
     state::AppState,
 };
@@ -73,6 +79,7 @@ pub async fn verify_second_factor(
         device: device.0,
         trust_device: body.trust_device,
     };
+    charge(&state, &client, Route::SecondFactor).await?;
     let session = verify_code(&state, login, &client.0).await?;
     Ok(session_tokens::logged_in(&state, &session, transport, |tokens| tokens))
 }
@@ -137,7 +144,13 @@ pub async fn recovery_login(
     transport: TokenTransport,
     ValidJson(body): ValidJson<RecoveryLoginRequest>,
 ) -> Result<HttpResponse, ApiError> {
-    let recovered = log_in_by_recovery(&state, parse(body, device.0)?, &client.0).await?;
+    let login = parse(body, device.0)?;
+    let route = match login.password {
+        PasswordProof::Challenge(_) => Route::SecondFactor,
+        PasswordProof::Password(_) => Route::Login,
+    };
+    charge(&state, &client, route).await?;
+    let recovered = log_in_by_recovery(&state, login, &client.0).await?;
     let recovery_codes_remaining = recovered.remaining;
     let body = |tokens| RecoveryLoginResponse { tokens, recovery_codes_remaining };
     Ok(session_tokens::logged_in(&state, &recovered.logged_in, transport, body))

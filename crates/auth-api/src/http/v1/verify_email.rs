@@ -77,6 +77,7 @@ pub struct VerifyEmailResponse {
     (status = 413, body = ProblemDocument, content_type = "application/problem+json"),
     (status = 415, body = ProblemDocument, content_type = "application/problem+json"),
     (status = 422, body = ProblemDocument, content_type = "application/problem+json"),
+    (status = 429, body = ProblemDocument, content_type = "application/problem+json"),
     (status = 503, body = ProblemDocument, content_type = "application/problem+json"),
 ))]
 #[post("/v1/auth/verify-email")]
