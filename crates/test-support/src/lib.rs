@@ -9,9 +9,11 @@
 mod broker;
 mod database;
 mod eventually;
+mod proxy;
 mod servers;
 
 pub use broker::TestBroker;
 pub use database::TestDatabase;
 pub use eventually::eventually;
+pub use proxy::Proxy;
 pub use servers::{install_crypto_provider, redis_prefix, redis_url};

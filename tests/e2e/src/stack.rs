@@ -110,6 +110,12 @@ impl Stack {
         self.variables().remove(name).unwrap_or_else(|| panic!("stack.env has no {name}"))
     }
 
+    /// The process that keeps the services running, and is the mail catcher and the captcha provider.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.process.id()).unwrap()
+    }
+
     /// Sends a signal to the process whose pid is `variable`'s value.
     pub fn signal(&self, variable: &str, signal: Signal) {
         signal_process(self.variable(variable).parse().unwrap(), signal);

@@ -160,7 +160,14 @@ async fn ask_new_address(
                 link: state.addresses.confirm_email_change_link(&token),
                 expires_in_minutes: CONFIRM_MINUTES,
             };
-            outgoing_mail::command_to(state, user, &change.new_email, &parameters, Lane::Security, expires_at)?
+            outgoing_mail::command_to(
+                state,
+                user,
+                &change.new_email,
+                &parameters,
+                Lane::Security,
+                expires_at,
+            )?
         }
     };
     if may_write {

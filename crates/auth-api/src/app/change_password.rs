@@ -114,8 +114,8 @@ pub async fn change_password(
     let device = proof.device.as_ref().map(DeviceToken::hash);
     let user = prove(state, claims, proof, "change_password", client).await?;
     let sealed = state.vault.seal(&state.vault.hash(&chosen).await?, user.id);
-    revocation::before_the_change(state, user.id, Some(claims.session_id), REASON, client).await?;
-    // Begun before the change: if session-service fails now, nothing has happened, and afterwards nothing is missing.
+    // Begun before the change: if session-service fails now, nothing has happened, and afterwards nothing is missing. The others end after it only: an
+    // attempt that comes second would end the session of the one that came first.
     let tokens = begin(state, claims, &user, client).await?;
     match commit(state, &user, &sealed, device.as_ref(), &tokens, client).await {
         Ok((revocation, device)) => {
@@ -152,7 +152,8 @@ async fn begin(
     let has_second_factor = totp_factors::exists(&mut *state.database.connection().await?, user.id).await?;
     let mut sessions = state.sessions.list(user.id).await?.into_iter();
     let current = sessions.find(|session| session.id == claims.session_id);
-    let methods: &[&str] = if has_second_factor { &[METHOD_PASSWORD, METHOD_OTP] } else { &[METHOD_PASSWORD] };
+    let methods: &[&str] =
+        if has_second_factor { &[METHOD_PASSWORD, METHOD_OTP] } else { &[METHOD_PASSWORD] };
     let session = NewSession {
         user_id: user.id,
         roles: user.roles.clone(),

@@ -94,8 +94,8 @@ pub async fn confirm_email_change(
         let user = user.ok_or(EmailLinkError::TokenInvalid)?;
         let undo = OneTimeToken::generate(&mut clock::secure_rng());
         let now = state.clock.now();
-        let is_ours =
-            user.email == change.old_email && email_changes::confirm(conn, &change, &undo.hash(), now, now + UNDO_LIFETIME).await?;
+        let is_ours = user.email == change.old_email
+            && email_changes::confirm(conn, &change, &undo.hash(), now, now + UNDO_LIFETIME).await?;
         if !is_ours {
             return Err(EmailLinkError::TokenInvalid);
         }
@@ -123,7 +123,9 @@ pub async fn move_to(
     // Nobody proved that registration; whoever holds the token has just proved the address.
     users::delete_unverified(conn, email).await?;
     let moved = users::set_email(conn, user.id, email, state.clock.now()).await;
-    moved.map_err(|error| if error.violates(users::EMAIL_KEY) { EmailLinkError::Taken } else { error.into() })?;
+    moved.map_err(
+        |error| if error.violates(users::EMAIL_KEY) { EmailLinkError::Taken } else { error.into() },
+    )?;
     Ok(one_time_tokens::forget_unused(conn, user.id, Purpose::ResetPassword).await?)
 }
 

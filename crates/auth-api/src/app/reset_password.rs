@@ -2,11 +2,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use auth_events::{
-    Client, Fact,
-    commands::MailParameters,
-    facts::UserPasswordReset,
-};
+use auth_events::{Client, Fact, commands::MailParameters, facts::UserPasswordReset};
 use diesel_async::AsyncConnection;
 use pg::AsyncPgConnection;
 use service_error::{ErrorKind, FieldError, ServiceError};

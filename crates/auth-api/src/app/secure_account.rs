@@ -57,7 +57,9 @@ impl ServiceError for SecureAccountError {
 
     fn public_detail(&self) -> Cow<'static, str> {
         match self {
-            Self::TokenInvalid => "The link is not valid any more. You can still choose a new password.".into(),
+            Self::TokenInvalid => {
+                "The link is not valid any more. You can still choose a new password.".into()
+            }
             Self::Dependency(error) => error.public_detail(),
         }
     }

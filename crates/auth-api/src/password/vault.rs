@@ -1,4 +1,4 @@
-use auth_ids::UserId;
+use auth_ids::{GenericUuid, UserId, Uuid};
 use sealing::KeyRing;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -16,7 +16,12 @@ pub struct PasswordVault {
     pool: HashPool,
     keys: KeyRing,
     parameters: HashParameters,
+    /// A sealed hash that no password has, for accounts that do not exist: it costs what a real one costs to open and to compare with.
+    decoy: Vec<u8>,
 }
+
+/// Nobody: the account of the decoy.
+const NOBODY: Uuid = Uuid::nil();
 
 /// A password hash, not sealed to an account yet.
 pub struct FreshHash(Zeroizing<String>);
@@ -75,7 +80,10 @@ impl PasswordVault {
     /// A vault that hashes with `parameters` and seals with `keys`.
     #[must_use]
     pub fn new(pool: HashPool, keys: KeyRing, parameters: HashParameters) -> Self {
-        Self { pool, keys, parameters }
+        let mut rng = clock::secure_rng();
+        let phc = StoredHash::dummy(parameters, &mut rng).to_phc();
+        let decoy = keys.seal(phc.as_bytes(), &Self::binding(UserId::from_untyped_uuid(NOBODY)), &mut rng);
+        Self { pool, keys, parameters, decoy }
     }
 
     /// Fails when a hash would be refused anyhow; asked before other work is spent on a request.
@@ -110,11 +118,12 @@ impl PasswordVault {
         password: &PlainPassword,
         stored: Option<(UserId, &[u8])>,
     ) -> Result<Comparison, VaultError> {
-        let known = stored.and_then(|(user, sealed)| self.open(user, sealed));
-        let is_known = known.is_some();
-        let is_current = stored.is_some_and(|(_, sealed)| self.keys.is_current(sealed))
-            && known.as_ref().is_some_and(|hash| hash.parameters == self.parameters);
-        let compared = known.unwrap_or_else(|| StoredHash::dummy(self.parameters, &mut clock::secure_rng()));
+        let (user, sealed) = stored.unwrap_or((UserId::from_untyped_uuid(NOBODY), &self.decoy));
+        let opened = self.open(user, sealed);
+        let is_known = stored.is_some() && opened.is_some();
+        let is_current = self.keys.is_current(sealed)
+            && opened.as_ref().is_some_and(|hash| hash.parameters == self.parameters);
+        let compared = opened.unwrap_or_else(|| StoredHash::dummy(self.parameters, &mut clock::secure_rng()));
         let password = password.clone();
         let equal = self
             .pool

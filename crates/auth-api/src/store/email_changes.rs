@@ -143,11 +143,7 @@ pub async fn find_undoable(
 
 /// Undoes the change `id`, and with it every later one of its user: no token of those brings their addresses back. Says whether it could be undone;
 /// of any number of attempts at once exactly one is told so.
-pub async fn undo(
-    conn: &mut AsyncPgConnection,
-    id: EmailChangeId,
-    now: DateTime<Utc>,
-) -> pg::Result<bool> {
+pub async fn undo(conn: &mut AsyncPgConnection, id: EmailChangeId, now: DateTime<Utc>) -> pg::Result<bool> {
     let undoable = email_changes::table
         .find(id.into_untyped_uuid())
         .filter(email_changes::undone_at.is_null())

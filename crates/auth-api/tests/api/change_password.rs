@@ -23,7 +23,8 @@ async fn a_password_is_changed_and_every_other_session_ends() {
     let (api, clock) = start().await;
     api.verified_account(EMAIL).await;
     let other = api.login_tokens(EMAIL).await;
-    let login = json!({"email": EMAIL, "password": PASSWORD, "deviceName": "Ada's laptop", "rememberMe": true});
+    let login =
+        json!({"email": EMAIL, "password": PASSWORD, "deviceName": "Ada's laptop", "rememberMe": true});
     let login = api.post("/v1/auth/login", &login).await;
     let cookie = device_cookie(&login).unwrap();
     let access = token(&body(login).await, "accessToken");
@@ -63,14 +64,16 @@ async fn the_current_password_is_asked_for_however_recent_the_login_is() {
     let missing = by(&api, &access, CHANGE_PASSWORD, Some(&json!({"newPassword": NEW_PASSWORD}))).await;
     problem(missing, 400, "invalid_request").await;
     let weak = json!({"currentPassword": PASSWORD, "newPassword": "short"});
-    let weak = problem(by(&api, &access, CHANGE_PASSWORD, Some(&weak)).await, 422, "password_too_short").await;
+    let weak =
+        problem(by(&api, &access, CHANGE_PASSWORD, Some(&weak)).await, 422, "password_too_short").await;
     assert_eq!(weak["errors"][0]["field"], "newPassword");
     for _ in 0..5 {
         let wrong = by(&api, &access, CHANGE_PASSWORD, Some(&request("another wrong password"))).await;
         problem(wrong, 401, "invalid_credentials").await;
     }
     // The counter is that of logins.
-    problem(by(&api, &access, CHANGE_PASSWORD, Some(&request(PASSWORD))).await, 429, "too_many_attempts").await;
+    problem(by(&api, &access, CHANGE_PASSWORD, Some(&request(PASSWORD))).await, 429, "too_many_attempts")
+        .await;
     problem(api.login(EMAIL, PASSWORD).await, 429, "too_many_attempts").await;
     assert_eq!(me(&api, &access).await.status(), StatusCode::OK);
     assert!(mails_to(&api, EMAIL, MailTemplate::PasswordChanged).await.is_empty());
@@ -103,13 +106,17 @@ async fn the_tokens_come_as_they_are_asked_for() {
     let (api, _) = start().await;
     api.verified_account(EMAIL).await;
     let access = token(&api.login_tokens(EMAIL).await, "accessToken");
-    let in_cookie = anywhere(&api, CHANGE_PASSWORD).bearer_auth(&access).header("x-token-transport", "cookie");
+    let in_cookie =
+        anywhere(&api, CHANGE_PASSWORD).bearer_auth(&access).header("x-token-transport", "cookie");
     let in_cookie = in_cookie.header("origin", FRONTEND).json(&request(PASSWORD)).send().await.unwrap();
     assert_eq!(in_cookie.status(), StatusCode::OK);
     let cookies: Vec<String> =
         in_cookie.headers().get_all("set-cookie").iter().map(|it| it.to_str().unwrap().to_owned()).collect();
     assert!(cookies.iter().any(|cookie| cookie.starts_with("__Host-refresh=")), "{cookies:?}");
-    assert!(cookies.iter().any(|cookie| cookie.starts_with("__Host-device=")), "an unknown browser gets known");
+    assert!(
+        cookies.iter().any(|cookie| cookie.starts_with("__Host-device=")),
+        "an unknown browser gets known"
+    );
     assert!(body(in_cookie).await.get("refreshToken").is_none());
 }
 

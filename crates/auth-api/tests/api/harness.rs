@@ -55,6 +55,7 @@ pub enum Limits {
     #[default]
     Off,
     InRedis,
+    InRedisAt(SecretString),
     InProcess,
 }
 
@@ -235,12 +236,13 @@ impl TestApi {
         diesel::sql_query(statement).execute(&mut conn).await.unwrap();
     }
 
-    /// The value of a counter, or the number of observations of a histogram, summed over its labels.
+    /// The value of a counter or gauge, or the number of observations of a histogram, summed over its labels.
     pub fn metric(&self, name: &str) -> f64 {
         let families = self.registry.gather();
         let family = families.iter().find(|family| family.name() == name).unwrap();
         let one = |metric: &prometheus::proto::Metric| {
             metric.get_counter().get_value()
+                + metric.get_gauge().get_value()
                 + f64::from(u32::try_from(metric.get_histogram().get_sample_count()).unwrap())
         };
         family.get_metric().iter().map(one).sum()
@@ -311,6 +313,7 @@ fn limits(limits: &Limits) -> LimitConfig {
     let redis_url = match limits {
         Limits::Off => return LimitConfig::Off,
         Limits::InRedis => Some(test_support::redis_url()),
+        Limits::InRedisAt(url) => Some(url.clone()),
         Limits::InProcess => None,
     };
     LimitConfig::On { redis_url, key_prefix: test_support::redis_prefix(), replicas: NonZeroU32::MIN }

@@ -21,6 +21,7 @@ mod login;
 mod mail_links;
 mod mfa;
 mod migrations;
+mod one_time;
 mod openapi_routes;
 mod operations;
 mod own_account;

@@ -132,8 +132,7 @@ async fn a_reset_with_a_key_happens_once() {
     api.verified_account(EMAIL).await;
     let token = reset_token(&api, &clock, EMAIL).await;
     let send = async |password: &str| {
-        let request =
-            anywhere(&api, RESET).header("idempotency-key", "8e03978e-40d5-43dd-bc93-6894a57f9324");
+        let request = anywhere(&api, RESET).header("idempotency-key", "8e03978e-40d5-43dd-bc93-6894a57f9324");
         request.json(&json!({"token": token, "newPassword": password})).send().await.unwrap()
     };
     for _ in 0..2 {
@@ -147,9 +146,9 @@ async fn a_reset_with_a_key_happens_once() {
 async fn reg_04_no_session_is_older_than_the_proof_of_the_address() {
     let (api, clock) = start().await;
     let handle = api.register(EMAIL).await;
+    let verify = json!({"token": api.verification_token(EMAIL).await, "registrationHandle": handle});
     problem(api.login(EMAIL, PASSWORD).await, 403, "email_unverified").await;
     assert_eq!(api.sessions.live(), 0);
-    let verify = json!({"token": api.verification_token(EMAIL).await, "registrationHandle": handle});
     assert_eq!(api.post(VERIFY_EMAIL, &verify).await.status(), StatusCode::OK);
 
     let (first, second) = (api.login_tokens(EMAIL).await, api.login_tokens(EMAIL).await);
@@ -290,6 +289,7 @@ async fn rst_04_an_address_gets_few_mails_and_its_account_stays_open() {
     for _ in 0..10 {
         clock.advance(TimeDelta::minutes(2));
         join_all((0..5).map(|_| forgot(&api, EMAIL))).await;
+        api.deferred_done().await;
     }
     assert_eq!(sent().await, 4);
     for _ in 0..12 {
@@ -332,7 +332,8 @@ impl<'a> MakeWriter<'a> for Lines {
 #[tokio::test(flavor = "multi_thread")]
 async fn rst_06_tokens_travel_in_fragments_and_bodies_and_are_not_logged() {
     let lines = Lines::default();
-    let subscriber = tracing_subscriber::fmt().with_writer(lines.clone()).with_max_level(tracing::Level::DEBUG);
+    let subscriber =
+        tracing_subscriber::fmt().with_writer(lines.clone()).with_max_level(tracing::Level::DEBUG);
     subscriber.with_span_events(tracing_subscriber::fmt::format::FmtSpan::CLOSE).init();
     let (api, clock) = start().await;
     api.verified_account(EMAIL).await;
@@ -359,7 +360,9 @@ async fn rst_10_there_is_no_reset_without_a_good_token() {
     api.register("new@example.test").await;
     let verification = api.verification_token("new@example.test").await;
     let good = reset_token(&api, &clock, EMAIL).await;
-    let good_hash = api.sql("SELECT encode(token_hash, 'hex') FROM auth.one_time_tokens WHERE purpose = 'reset_password'").await;
+    let good_hash = api
+        .sql("SELECT encode(token_hash, 'hex') FROM auth.one_time_tokens WHERE purpose = 'reset_password'")
+        .await;
     for malformed in [json!(null), json!([]), json!([good]), json!({"$ne": ""}), json!(0), json!(true)] {
         let request = json!({"token": malformed, "newPassword": NEW_PASSWORD});
         let answer = anywhere(&api, RESET).json(&request).send().await.unwrap();
@@ -369,7 +372,9 @@ async fn rst_10_there_is_no_reset_without_a_good_token() {
     problem(missing, 400, "invalid_request").await;
     let longer = format!("{good}A");
     let cut = &good[..good.len() - 1];
-    for wrong in ["", " ", "null", "undefined", "0", "%", "*", &good_hash, cut, &longer, &good[4..], &verification] {
+    for wrong in
+        ["", " ", "null", "undefined", "0", "%", "*", &good_hash, cut, &longer, &good[4..], &verification]
+    {
         problem(reset(&api, wrong, NEW_PASSWORD).await, 400, "token_invalid").await;
     }
     assert_eq!(api.login(EMAIL, PASSWORD).await.status(), StatusCode::OK);

@@ -85,7 +85,8 @@ async fn a_closed_account_is_secured_and_not_opened() {
     assert_eq!(follow(&api, SECURE, &secure).await.status(), StatusCode::OK);
     assert!(mails_to(&api, EMAIL, MailTemplate::ResetPassword).await.is_empty());
     let restore = newest_token(&api, EMAIL, MailTemplate::AccountDeletion).await;
-    let restored = anywhere(&api, "/v1/auth/me/restore").json(&json!({"token": restore})).send().await.unwrap();
+    let restored =
+        anywhere(&api, "/v1/auth/me/restore").json(&json!({"token": restore})).send().await.unwrap();
     assert_eq!(restored.status(), StatusCode::OK);
     problem(api.login(EMAIL, PASSWORD).await, 401, "invalid_credentials").await;
 }

@@ -1,7 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod outages;
-mod proxy;
 mod shared_windows;
 
 use std::{num::NonZeroU32, time::Duration};

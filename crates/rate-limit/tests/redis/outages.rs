@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use rate_limit::RateLimiter;
-use test_support::eventually;
+use test_support::{Proxy, eventually, redis_url};
 use tokio::task::JoinSet;
 
-use crate::{Fixture, charge, proxy::Proxy};
+use crate::{Fixture, charge};
 
 const NOTICED_WITHIN: Duration = Duration::from_secs(20);
 
@@ -23,7 +23,7 @@ impl Fixture {
 
 #[tokio::test]
 async fn a_redis_that_is_away_at_the_start_is_used_once_it_is_there() {
-    let mut proxy = Proxy::absent().await;
+    let mut proxy = Proxy::absent(&redis_url()).await;
     let fixture = Fixture::with(proxy.url(), 2);
     assert!(!fixture.is_degraded(), "nobody asked yet");
     assert_eq!(fixture.allowed_of(20, &charge(10, "a")).await, 5, "a share");
@@ -40,7 +40,7 @@ async fn a_redis_that_is_away_at_the_start_is_used_once_it_is_there() {
 
 #[tokio::test]
 async fn a_redis_that_goes_away_leaves_each_replica_its_share_and_finds_its_counts_when_it_is_back() {
-    let mut proxy = Proxy::present().await;
+    let mut proxy = Proxy::present(&redis_url()).await;
     let fixture = Fixture::with(proxy.url(), 2).patient();
     assert_eq!(fixture.allowed_of(3, &charge(10, "a")).await, 3);
     assert!(!fixture.is_degraded());
@@ -56,7 +56,7 @@ async fn a_redis_that_goes_away_leaves_each_replica_its_share_and_finds_its_coun
 
 #[tokio::test]
 async fn a_connection_that_fell_silent_is_replaced() {
-    let proxy = Proxy::present().await;
+    let proxy = Proxy::present(&redis_url()).await;
     let fixture = Fixture::with(proxy.url(), 1);
     fixture.until_degraded_is(false).await;
     proxy.fall_silent();
@@ -67,7 +67,7 @@ async fn a_connection_that_fell_silent_is_replaced() {
 
 #[tokio::test]
 async fn who_asks_a_redis_that_is_silent_waits_for_the_deadline_and_the_others_do_not_wait() {
-    let proxy = Proxy::present().await;
+    let proxy = Proxy::present(&redis_url()).await;
     proxy.fall_silent();
     let fixture = Fixture::with(proxy.url(), 1);
     let begin = Instant::now();
@@ -100,7 +100,7 @@ async fn waits_of(calls: usize, limiter: &RateLimiter) -> Vec<Duration> {
 
 #[tokio::test]
 async fn a_probe_whose_caller_went_away_is_followed_by_another() {
-    let mut proxy = Proxy::absent().await;
+    let mut proxy = Proxy::absent(&redis_url()).await;
     let fixture = Fixture::with(proxy.url(), 1);
     fixture.until_degraded_is(true).await;
     proxy.appear().await;

@@ -51,6 +51,11 @@ impl Breaker {
         Some(Call { breaker: self, is_probe, began: now, is_reported: false })
     }
 
+    /// Whether nobody is let through because it failed a moment ago. When the next call would be a probe nothing is known any more.
+    pub(super) fn rests(&self, now: Instant) -> bool {
+        matches!(*self.state.lock(), State::Open { until } if now < until)
+    }
+
     fn enter(&self, state: &mut State, next: State) {
         self.up.set(i64::from(matches!(next, State::Closed { .. })));
         *state = next;
@@ -119,6 +124,7 @@ mod tests {
         fail(&breaker, 1, now);
         assert_eq!(breaker.up.get(), 0);
         assert!(breaker.admit(now + OPEN_FOR / 2).is_none());
+        assert!(breaker.rests(now + OPEN_FOR / 2) && !breaker.rests(now + OPEN_FOR));
     }
 
     #[test]

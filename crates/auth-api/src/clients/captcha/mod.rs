@@ -104,6 +104,15 @@ impl Captcha {
         matches!(self, Self::Turnstile(_))
     }
 
+    /// Whether the provider is known to be away, so that nobody can be expected to have an answer of it.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Off => false,
+            Self::Turnstile(turnstile) => turnstile.is_away(),
+        }
+    }
+
     /// What the operator wants while the provider is away.
     #[must_use]
     pub fn on_unavailable(&self) -> OnUnavailable {

@@ -72,6 +72,10 @@ impl Turnstile {
         self.settings.on_unavailable
     }
 
+    pub(super) fn is_away(&self) -> bool {
+        self.breaker.rests(Instant::now())
+    }
+
     pub(super) async fn verify(
         &self,
         token: &str,
