@@ -57,6 +57,8 @@ async fn register_many(stack: &Stack, prefix: &str, strike: impl Fn()) -> BTreeS
             if done.fetch_add(1, Ordering::SeqCst) == REGISTRATIONS / 2 {
                 strike();
             }
+            if let Ok(answer) = &answer && answer.status() != StatusCode::ACCEPTED { eprintln!("DBG {email} {}", answer.status()); }
+            if let Err(answer) = &answer { eprintln!("DBG {email} {answer}"); }
             answer.is_ok_and(|answer| answer.status() == StatusCode::ACCEPTED).then_some(email)
         }
     });

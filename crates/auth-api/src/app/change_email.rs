@@ -145,30 +145,20 @@ async fn ask_new_address(
     let confirm_hash = &token.hash();
     let new = NewEmailChange { change: &change, confirm_hash, now, confirm_expires_at: expires_at };
     email_changes::request(conn, new).await?;
-    let command = match &owner {
-        Some(owner) => {
-            let parameters = MailParameters::AlreadyRegistered {
-                display_name: owner.display_name.clone(),
-                login_link: state.addresses.login_link(),
-                reset_link: state.addresses.forgot_password_link(),
-            };
-            outgoing_mail::command(state, owner, &parameters, Lane::Notice, expires_at)?
-        }
-        None => {
-            let parameters = MailParameters::EmailChangeConfirm {
-                display_name: user.display_name.clone(),
-                link: state.addresses.confirm_email_change_link(&token),
-                expires_in_minutes: CONFIRM_MINUTES,
-            };
-            outgoing_mail::command_to(
-                state,
-                user,
-                &change.new_email,
-                &parameters,
-                Lane::Security,
-                expires_at,
-            )?
-        }
+    let command = if let Some(owner) = &owner {
+        let parameters = MailParameters::AlreadyRegistered {
+            display_name: owner.display_name.clone(),
+            login_link: state.addresses.login_link(),
+            reset_link: state.addresses.forgot_password_link(),
+        };
+        outgoing_mail::command(state, owner, &parameters, Lane::Notice, expires_at)?
+    } else {
+        let parameters = MailParameters::EmailChangeConfirm {
+            display_name: user.display_name.clone(),
+            link: state.addresses.confirm_email_change_link(&token),
+            expires_in_minutes: CONFIRM_MINUTES,
+        };
+        outgoing_mail::command_to(state, user, &change.new_email, &parameters, Lane::Security, expires_at)?
     };
     if may_write {
         outbox::append_mail(conn, command).await?;
