@@ -192,5 +192,5 @@ fn code(secret: &str, later: u64) -> String {
 
 fn wrong_code(secret: &str) -> String {
     let now = [code(secret, 0), code(secret, STEP), code(secret, 2 * STEP)];
-    (0..).map(|guess| format!("{guess:06}")).find(|guess| !now.contains(guess)).unwrap()
+    (0..4).map(|guess| format!("{guess:06}")).find(|guess| !now.contains(guess)).unwrap()
 }

@@ -1,5 +1,4 @@
 //! Logins in numbers: from too many users at once, and from an attacker with a list of passwords.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
     sync::{
@@ -10,6 +9,7 @@ use std::{
 };
 
 use e2e::{Stack, journey};
+use futures::future::BoxFuture;
 use serde_json::json;
 use soak::{
     load::{Load, outcome},
@@ -19,7 +19,7 @@ use soak::{
 const USERS: u32 = 2_000;
 
 /// One login after the other, each of another user, with the right password.
-fn logins(stack: &Stack) -> impl Fn() -> futures::future::BoxFuture<'static, Option<u16>> + Send + Sync + 'static {
+fn logins(stack: &Stack) -> impl Fn() -> BoxFuture<'static, Option<u16>> + Send + Sync + use<> {
     let (http, url) = (reqwest::Client::new(), stack.variable("API_URL"));
     let next = Arc::new(AtomicU32::new(0));
     move || {
@@ -83,7 +83,7 @@ async fn log_03_credential_stuffing_gets_nothing_past_the_threshold_and_hinders_
     let next = Arc::new(AtomicU32::new(0));
     let attack = {
         let (http, url, next) = (http.clone(), url.clone(), Arc::clone(&next));
-        Load::closed_loop(8, Duration::from_secs(120), move || {
+        Load::closed_loop(8, Duration::from_mins(2), move || {
             let attempt = next.fetch_add(1, Ordering::Relaxed);
             let (account, round) = (attempt % USERS + 1, attempt / USERS);
             let password =
@@ -91,7 +91,7 @@ async fn log_03_credential_stuffing_gets_nothing_past_the_threshold_and_hinders_
             let address = attempt % 500;
             let request = http
                 .post(format!("{url}/v1/auth/login"))
-                .header("x-forwarded-for", format!("198.51.{}.{}", address / 250, address % 250 + 1))
+                .header("x-forwarded-for", format!("198.{}.{}.7", address / 250, address % 250))
                 .json(&json!({"email": format!("user{account}@example.com"), "password": password}));
             let over = attempt >= 5 * USERS;
             async move {
@@ -111,7 +111,7 @@ async fn log_03_credential_stuffing_gets_nothing_past_the_threshold_and_hinders_
             let number = users.fetch_add(1, Ordering::Relaxed);
             let request = http
                 .post(format!("{url}/v1/auth/login"))
-                .header("x-forwarded-for", format!("203.0.{}.{}", number / 5 / 250, number / 5 % 250 + 1))
+                .header("x-forwarded-for", format!("203.{}.{}.7", number / 5 / 250, number / 5 % 250))
                 .json(&json!({"email": "honest@example.com", "password": journey::PASSWORD}));
             outcome(request)
         })

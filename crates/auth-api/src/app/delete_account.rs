@@ -15,6 +15,7 @@ use service_error::{ErrorKind, ServiceError};
 use crate::{
     app::{
         dependency::{DependencyError, depends_on_the_outside},
+        enable_totp::lock_unchanged,
         forget_pending::forget_pending,
         outgoing_mail, revocation,
         step_up::{self, Proof, StepUpError},
@@ -95,8 +96,7 @@ pub async fn delete_account(
     let mut conn = state.database.connection().await?;
     let (deletes_at, revocation) = conn
         .transaction(async |conn| {
-            let user = users::lock(conn, user.id).await?.filter(User::is_open);
-            let user = user.ok_or(DeleteAccountError::StepUp(StepUpError::Gone))?;
+            let user = lock_unchanged(conn, &user).await.map_err(DeleteAccountError::StepUp)?;
             let now = state.clock.now();
             let deletes_at = now + GRACE;
             users::schedule_deletion(conn, user.id, deletes_at, now).await?;

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use crate::{
     app::{
         dependency::{DependencyError, depends_on_the_outside},
+        enable_totp::lock_unchanged,
         step_up::{self, Proof, StepUpError},
     },
     clients::{
@@ -31,7 +32,11 @@ use crate::{
 
 /// How long a copy can be fetched.
 const LIFETIME: TimeDelta = TimeDelta::hours(24);
+/// Another copy is made after this at the earliest.
+const AGAIN_AFTER: TimeDelta = TimeDelta::hours(1);
 const PERIOD: Duration = Duration::from_secs(5);
+/// Copies that are tried in one round: one that cannot be made must not be in the way of others.
+const BATCH: i64 = 20;
 const PAGE: u32 = 100;
 /// So many events at most: the whole of a busy account is thousands.
 const MAX_EVENTS: usize = 5_000;
@@ -86,7 +91,7 @@ impl ServiceError for ExportError {
     }
 }
 
-/// Orders a copy of the data of whoever `claims` speak for; the one that is being made already, if there is one.
+/// Orders a copy of the data of whoever `claims` speak for; the last one, if it was ordered within the hour.
 pub async fn order(
     state: &AppState,
     claims: &Claims,
@@ -98,10 +103,10 @@ pub async fn order(
     let mut conn = state.database.connection().await?;
     let export = conn
         .transaction(async |conn| {
-            users::lock(conn, user.id).await?;
+            lock_unchanged(conn, &user).await.map_err(ExportError::StepUp)?;
             let now = state.clock.now();
-            if let Some(pending) = data_exports::find_pending(conn, user.id).await? {
-                return Ok(pending);
+            if let Some(recent) = data_exports::find_since(conn, user.id, now - AGAIN_AFTER).await? {
+                return Ok(recent);
             }
             let id = auth_ids::generate(&*state.clock, &mut clock::secure_rng());
             let export = DataExport {
@@ -146,24 +151,30 @@ fn binding(id: DataExportId, user: UserId) -> Vec<u8> {
 pub async fn make_copies(state: AppState, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(PERIOD);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        loop {
-            match make_next(&state).await {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => {
-                    tracing::warn!("A copy of a user's data is left for later: {error}");
-                    break;
-                }
+        let pending = match pending(&state).await {
+            Ok(pending) => pending,
+            Err(error) => {
+                tracing::debug!("What copies were ordered cannot be read: {error}");
+                continue;
+            }
+        };
+        for export in pending {
+            if let Err(error) = make(&state, &export).await {
+                tracing::warn!("A copy of a user's data is left for later: {error}");
             }
         }
     }
 }
 
-async fn make_next(state: &AppState) -> Result<bool, DependencyError> {
+/// Some of the orders, by chance: one that never succeeds is in nobody's way.
+async fn pending(state: &AppState) -> pg::Result<Vec<DataExport>> {
+    data_exports::some_pending(&mut *state.database.connection().await?, state.clock.now(), BATCH).await
+}
+
+/// The order is not locked meanwhile: other services are asked, and two replicas that make the same copy do no harm.
+async fn make(state: &AppState, export: &DataExport) -> Result<(), DependencyError> {
     let mut conn = state.database.connection().await?;
-    // The order is not locked meanwhile: other services are asked, and two replicas that make the same copy do no harm.
-    let Some(export) = data_exports::oldest_pending(&mut conn).await? else { return Ok(false) };
-    let Some(stored) = stored_data(&mut conn, export.user_id).await? else { return Ok(false) };
+    let Some(stored) = stored_data(&mut conn, export.user_id).await? else { return Ok(()) };
     drop(conn);
     let sessions = state.sessions.list(export.user_id).await?;
     let activity = whole_activity(state, export.user_id).await?;
@@ -171,8 +182,7 @@ async fn make_next(state: &AppState) -> Result<bool, DependencyError> {
     let plain = Zeroizing::new(serde_json::to_vec(&document)?);
     let binding = binding(export.id, export.user_id);
     let sealed = state.data_keys.seal(&plain, &binding, &mut clock::secure_rng());
-    data_exports::complete(&mut *state.database.connection().await?, export.id, &sealed).await?;
-    Ok(true)
+    Ok(data_exports::complete(&mut *state.database.connection().await?, export.id, &sealed).await?)
 }
 
 async fn stored_data(conn: &mut AsyncPgConnection, user: UserId) -> pg::Result<Option<Value>> {

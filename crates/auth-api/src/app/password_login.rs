@@ -144,7 +144,7 @@ pub async fn authenticate(
     login: &PasswordLogin,
     client: &Client,
 ) -> Result<PasswordAuthenticated, LoginError> {
-    state.vault.check_capacity()?;
+    let _admission = state.vault.admit().await?;
     let (user, device) = look_up(state, login).await?;
     let reserved = match reserve(state, login, device, client).await? {
         Ok(reserved) => reserved,

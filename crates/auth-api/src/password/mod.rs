@@ -14,5 +14,5 @@ pub use calibration::{Calibration, Cost, Measurement};
 pub use kernel::{Kernel, KernelChoice};
 pub use phc::HashParameters;
 pub use policy::{BreachMode, PasswordPolicy};
-pub use pool::{HashPool, Overloaded};
+pub use pool::{Admission, HashPool, Overloaded};
 pub use vault::{Comparison, FreshHash, PasswordVault, VaultError};

@@ -17,6 +17,8 @@ use super::{
 };
 
 const MAX_QUEUE: usize = 64;
+/// Requests that are worked on for each hash at a time: while one hashes, others read and write.
+const ADMITTED_PER_PERMIT: usize = 4;
 const MAX_WAIT: Duration = Duration::from_millis(500);
 
 /// All places in the queue are taken, or none came free in time.
@@ -36,6 +38,7 @@ pub(super) type Job = Box<dyn FnOnce(&mut Workspace) + Send>;
 
 struct Shared {
     permits: Arc<Semaphore>,
+    admissions: Arc<Semaphore>,
     /// Threads without work. There are never more threads than permits, and none before there is work for it.
     idle: Mutex<Vec<mpsc::Sender<Job>>>,
     kernel: Kernel,
@@ -57,6 +60,7 @@ impl HashPool {
         registry.register(Box::new(seconds.clone()))?;
         let shared = Shared {
             permits: Arc::new(Semaphore::new(permits.max(1))),
+            admissions: Arc::new(Semaphore::new(permits.max(1) * ADMITTED_PER_PERMIT)),
             idle: Mutex::new(Vec::new()),
             kernel,
             waiting: AtomicUsize::new(0),
@@ -113,21 +117,28 @@ impl HashPool {
         self.shared.seconds.get_sample_count()
     }
 
-    /// Fails when the queue is full: whoever came now would be refused.
-    pub(super) fn check_capacity(&self) -> Result<(), Overloaded> {
-        let waiting = self.shared.waiting.load(Ordering::Acquire);
-        if waiting < MAX_QUEUE { Ok(()) } else { Err(Overloaded) }
+    /// Lets a request begin that will hash, before other work is spent on it: what a storm is refused must cost next to nothing.
+    pub(super) async fn admit(&self) -> Result<Admission, Overloaded> {
+        self.wait_for(&self.shared.admissions).await.map(|permit| Admission { _permit: permit })
     }
 
     async fn acquire(&self) -> Result<OwnedSemaphorePermit, Overloaded> {
-        let permits = Arc::clone(&self.shared.permits);
-        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+        self.wait_for(&self.shared.permits).await
+    }
+
+    async fn wait_for(&self, permits: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Overloaded> {
+        if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
             return Ok(permit);
         }
         let _place = QueuePlace::take(&self.shared)?;
-        let waited = tokio::time::timeout(MAX_WAIT, permits.acquire_owned()).await;
+        let waited = tokio::time::timeout(MAX_WAIT, Arc::clone(permits).acquire_owned()).await;
         waited.map_err(|_| Overloaded)?.map_err(|_| Overloaded)
     }
+}
+
+/// The right of a request to be worked on; given back when dropped.
+pub struct Admission {
+    _permit: OwnedSemaphorePermit,
 }
 
 /// A place in the queue, given back even when the caller goes away.

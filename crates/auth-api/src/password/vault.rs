@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::{
     kernel::{KernelError, Workspace},
     phc::{HashParameters, StoredHash},
-    pool::{HashPool, Overloaded},
+    pool::{Admission, HashPool, Overloaded},
 };
 use crate::domain::plain_password::PlainPassword;
 
@@ -86,9 +86,9 @@ impl PasswordVault {
         Self { pool, keys, parameters, decoy }
     }
 
-    /// Fails when a hash would be refused anyhow; asked before other work is spent on a request.
-    pub fn check_capacity(&self) -> Result<(), VaultError> {
-        Ok(self.pool.check_capacity()?)
+    /// Lets a request begin that will hash; asked before other work is spent on it. Waits for at most half a second.
+    pub async fn admit(&self) -> Result<Admission, VaultError> {
+        Ok(self.pool.admit().await?)
     }
 
     /// Hashes a chosen password.

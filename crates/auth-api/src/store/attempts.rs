@@ -107,9 +107,3 @@ pub async fn clear(conn: &mut AsyncPgConnection, budget: &Budget, key: &[u8]) ->
     diesel::delete(attempts::table.find((budget.scope, key))).execute(conn).await?;
     Ok(())
 }
-
-/// Forgets what nobody tried since `before`, if it was too little to lock anything; says how many.
-pub async fn delete_idle(conn: &mut AsyncPgConnection, before: DateTime<Utc>) -> pg::Result<usize> {
-    let idle = attempts::table.filter(attempts::updated_at.lt(before)).filter(attempts::consecutive.lt(5));
-    Ok(diesel::delete(idle).execute(conn).await?)
-}

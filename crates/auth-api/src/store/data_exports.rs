@@ -7,6 +7,8 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::schema::data_exports;
 
+define_sql_function!(fn random() -> diesel::sql_types::Double);
+
 /// A copy, or the order to make one.
 #[derive(Debug)]
 pub struct DataExport {
@@ -65,22 +67,35 @@ pub async fn find(
     Ok(row.map(of_row))
 }
 
-/// The user's order that is not done yet.
-pub async fn find_pending(conn: &mut AsyncPgConnection, user: UserId) -> pg::Result<Option<DataExport>> {
+/// The user's newest order, if it is newer than `since`.
+pub async fn find_since(
+    conn: &mut AsyncPgConnection,
+    user: UserId,
+    since: DateTime<Utc>,
+) -> pg::Result<Option<DataExport>> {
     let row = data_exports::table
         .filter(data_exports::user_id.eq(user.into_untyped_uuid()))
-        .filter(data_exports::document.is_null())
+        .filter(data_exports::created_at.gt(since))
+        .order(data_exports::created_at.desc())
         .first::<Row>(conn)
         .await
         .optional()?;
     Ok(row.map(of_row))
 }
 
-/// The oldest order that is not done yet.
-pub async fn oldest_pending(conn: &mut AsyncPgConnection) -> pg::Result<Option<DataExport>> {
-    let pending = data_exports::table.filter(data_exports::document.is_null());
-    let row = pending.order(data_exports::created_at).first::<Row>(conn).await.optional()?;
-    Ok(row.map(of_row))
+/// `count` of the orders that are not done yet and still wanted, chosen at random.
+pub async fn some_pending(
+    conn: &mut AsyncPgConnection,
+    now: DateTime<Utc>,
+    count: i64,
+) -> pg::Result<Vec<DataExport>> {
+    let pending = data_exports::table
+        .filter(data_exports::document.is_null())
+        .filter(data_exports::expires_at.gt(now))
+        .order(random())
+        .limit(count);
+    let rows: Vec<Row> = pending.load(conn).await?;
+    Ok(rows.into_iter().map(of_row).collect())
 }
 
 /// Stores the sealed document.
@@ -90,9 +105,4 @@ pub async fn complete(conn: &mut AsyncPgConnection, id: DataExportId, document: 
         .execute(conn)
         .await?;
     Ok(())
-}
-
-/// Forgets copies whose time is over; says how many.
-pub async fn delete_expired(conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> pg::Result<usize> {
-    Ok(diesel::delete(data_exports::table.filter(data_exports::expires_at.le(now))).execute(conn).await?)
 }

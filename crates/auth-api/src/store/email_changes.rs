@@ -171,14 +171,6 @@ pub async fn delete_pending(conn: &mut AsyncPgConnection, user: UserId) -> pg::R
     Ok(diesel::delete(pending).execute(conn).await? > 0)
 }
 
-/// Forgets changes that can be neither confirmed nor undone any more; says how many.
-pub async fn delete_over(conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> pg::Result<usize> {
-    let unconfirmed = email_changes::confirmed_at.is_null().and(email_changes::confirm_expires_at.le(now));
-    let past_undoing = email_changes::undo_expires_at.le(now);
-    let over = email_changes::table.filter(unconfirmed.or(past_undoing.assume_not_null()));
-    Ok(diesel::delete(over).execute(conn).await?)
-}
-
 /// A change of address as its user may see it later.
 #[derive(Debug)]
 pub struct EmailChangeRecord {

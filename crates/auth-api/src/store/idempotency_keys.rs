@@ -89,9 +89,3 @@ pub async fn release(
     diesel::delete(own).execute(conn).await?;
     Ok(())
 }
-
-/// Deletes what expired before `now`; says how many.
-pub async fn delete_expired(conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> pg::Result<usize> {
-    let expired = idempotency_keys::table.filter(idempotency_keys::expires_at.le(now));
-    Ok(diesel::delete(expired).execute(conn).await?)
-}

@@ -128,8 +128,3 @@ pub async fn delete_all(conn: &mut AsyncPgConnection, user: UserId) -> pg::Resul
     let all = known_devices::table.filter(known_devices::user_id.eq(user.into_untyped_uuid()));
     Ok(diesel::delete(all).execute(conn).await?)
 }
-
-/// Forgets devices that were not seen for too long; says how many.
-pub async fn delete_expired(conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> pg::Result<usize> {
-    Ok(diesel::delete(known_devices::table.filter(known_devices::expires_at.le(now))).execute(conn).await?)
-}

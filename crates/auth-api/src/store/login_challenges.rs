@@ -123,13 +123,6 @@ pub async fn use_up(
     Ok(diesel::update(unused).set(login_challenges::consumed_at.eq(now)).execute(conn).await? == 1)
 }
 
-/// Forgets challenges that are too old; says how many.
-pub async fn delete_expired(conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> pg::Result<usize> {
-    Ok(diesel::delete(login_challenges::table.filter(login_challenges::expires_at.le(now)))
-        .execute(conn)
-        .await?)
-}
-
 /// Forgets every challenge of the user.
 pub async fn delete_all(conn: &mut AsyncPgConnection, user: UserId) -> pg::Result<()> {
     let all = login_challenges::table.filter(login_challenges::user_id.eq(user.into_untyped_uuid()));

@@ -35,9 +35,3 @@ pub async fn save(conn: &mut AsyncPgConnection, key: &[u8], sent_at: &[DateTime<
         .await?;
     Ok(())
 }
-
-/// Forgets addresses that were sent nothing since `before`; says how many.
-pub async fn delete_idle(conn: &mut AsyncPgConnection, before: DateTime<Utc>) -> pg::Result<usize> {
-    let idle = mail_allowances::table.filter(mail_allowances::updated_at.lt(before));
-    Ok(diesel::delete(idle).execute(conn).await?)
-}

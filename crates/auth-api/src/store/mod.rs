@@ -6,6 +6,7 @@ pub mod deferred_requests;
 pub mod email_changes;
 pub mod idempotency_keys;
 pub mod known_devices;
+pub mod leftovers;
 pub mod login_challenges;
 pub mod mail_allowances;
 pub mod maintenance_turn;

@@ -129,8 +129,3 @@ pub async fn forget_unused(
     diesel::delete(unused).execute(conn).await?;
     Ok(())
 }
-
-/// Forgets tokens that do not work any more; says how many.
-pub async fn delete_expired(conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> pg::Result<usize> {
-    Ok(diesel::delete(one_time_tokens::table.filter(one_time_tokens::expires_at.le(now))).execute(conn).await?)
-}

@@ -66,10 +66,3 @@ pub async fn delete(conn: &mut AsyncPgConnection, user: UserId) -> pg::Result<()
     diesel::delete(totp_enrolments::table.find(user.into_untyped_uuid())).execute(conn).await?;
     Ok(())
 }
-
-/// Forgets enrolments that nobody completed in time; says how many.
-pub async fn delete_expired(conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> pg::Result<usize> {
-    Ok(diesel::delete(totp_enrolments::table.filter(totp_enrolments::expires_at.le(now)))
-        .execute(conn)
-        .await?)
-}

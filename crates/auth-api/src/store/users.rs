@@ -134,7 +134,7 @@ pub async fn find_by_email(conn: &mut AsyncPgConnection, email: &EmailAddress) -
 /// The account of an address, locked until the transaction ends.
 pub async fn lock_by_email(conn: &mut AsyncPgConnection, email: &EmailAddress) -> pg::Result<Option<User>> {
     let query =
-        users::table.filter(users::email.eq(email.as_str())).select(UserRow::as_select()).for_update();
+        users::table.filter(users::email.eq(email.as_str())).select(UserRow::as_select()).for_no_key_update();
     query.first(conn).await.optional()?.map(User::try_from).transpose()
 }
 
@@ -144,9 +144,10 @@ pub async fn find(conn: &mut AsyncPgConnection, id: UserId) -> pg::Result<Option
     query.first(conn).await.optional()?.map(User::try_from).transpose()
 }
 
-/// An account by its id, locked until the transaction ends.
+/// An account by its id, locked until the transaction ends. Rows that refer to it can be inserted meanwhile: whoever holds such a row and waits for
+/// this lock must not make a deadlock of it.
 pub async fn lock(conn: &mut AsyncPgConnection, id: UserId) -> pg::Result<Option<User>> {
-    let query = users::table.find(id.into_untyped_uuid()).select(UserRow::as_select()).for_update();
+    let query = users::table.find(id.into_untyped_uuid()).select(UserRow::as_select()).for_no_key_update();
     query.first(conn).await.optional()?.map(User::try_from).transpose()
 }
 
@@ -309,17 +310,6 @@ pub async fn delete_unverified(conn: &mut AsyncPgConnection, email: &EmailAddres
         .execute(conn)
         .await?;
     Ok(())
-}
-
-/// Deletes accounts that are unverified and were last registered before `before`; says how many.
-pub async fn delete_unverified_since(
-    conn: &mut AsyncPgConnection,
-    before: DateTime<Utc>,
-) -> pg::Result<usize> {
-    let unverified = users::status.eq(UserStatus::Unverified.name());
-    Ok(diesel::delete(users::table.filter(unverified).filter(users::updated_at.lt(before)))
-        .execute(conn)
-        .await?)
 }
 
 /// Changes how the user is shown and in which language they are spoken to, as far as something is given.

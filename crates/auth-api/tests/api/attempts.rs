@@ -85,7 +85,8 @@ async fn log_07_two_hundred_guesses_at_once_are_judged_no_more_often_than_allowe
     let statuses = guess_at_once(&api).await;
     assert_eq!(hashes(&api) - before, 5, "{statuses:?}");
     assert_eq!(statuses.iter().filter(|status| **status == 401).count(), 5);
-    assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 195, "{statuses:?}");
+    // Who finds the queue before the hashing full is told to come again.
+    assert!(statuses.iter().all(|status| [401, 429, 503].contains(status)), "{statuses:?}");
 
     problem(api.login(EMAIL, PASSWORD).await, 429, "too_many_attempts").await;
     assert_eq!(login_from(&api, &device, PASSWORD).await.status(), StatusCode::OK, "the owner's browser");
