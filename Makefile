@@ -28,8 +28,8 @@ test: ## Run all tests with throw-away servers (TEST_ARGS is handed to cargo tes
 
 soak: ## Run the tests that take minutes, one after another; they are not part of `test`
 	$(CARGO) test -p threats --test mapping
-	$(CARGO) build $(BINARIES)
-	$(PROGRAMS)/dev-stack with-servers -- timeout 70m $(CARGO) test -p soak --no-fail-fast $(TEST_ARGS) -- --test-threads=1 --nocapture
+	$(CARGO) build --release $(BINARIES)
+	$(dir $(PROGRAMS))release/dev-stack with-servers -- timeout 50m $(CARGO) test --release -p soak --no-fail-fast $(TEST_ARGS) -- --test-threads=1 --nocapture
 
 fuzz-api: ## Send generated requests to a private stack and compare its answers with its OpenAPI document
 	$(CARGO) build $(BINARIES)

@@ -8,10 +8,10 @@ mod passwords;
 use std::{net::SocketAddr, path::PathBuf};
 
 pub use captcha::{CaptchaConfig, CaptchaSettings};
-pub use limits::{LimitConfig, LimitSettings};
-pub use passwords::PasswordSettings;
 use clap::Args;
 use ipnet::IpNet;
+pub use limits::{LimitConfig, LimitSettings};
+pub use passwords::PasswordSettings;
 use sealing::{KeyRing, MailboxPublicKey};
 use secrecy::{ExposeSecret, SecretString};
 use service_runtime::{CommonConfig, Environment, Problems};
@@ -256,8 +256,7 @@ impl Config {
         );
         let limits = limits::parse(settings.limits, (common.environment, common.encryption), problems);
         let metrics_allow = networks("METRICS_ALLOW", &settings.metrics_allow, problems);
-        let captcha =
-            CaptchaConfig::parse(settings.captcha, frontend.as_deref(), is_production, problems);
+        let captcha = CaptchaConfig::parse(settings.captcha, frontend.as_deref(), is_production, problems);
         let password_keys =
             problems.required_secret("PASSWORD_KEYS", settings.password_keys, settings.password_keys_file);
         let password_keys = password_keys

@@ -66,7 +66,10 @@ impl Metrics {
             refresh_success: counter("refresh_success_total", "Refreshes that gave tokens.")?,
             email_enqueued: counters("email_enqueued_total", "Mails handed to the outbox.", "template")?,
             captcha_challenges: counters("captcha_challenges_total", "Captcha answers checked.", "outcome")?,
-            password_breached: counter("password_breached_total", "Chosen passwords that the breach filter knows.")?,
+            password_breached: counter(
+                "password_breached_total",
+                "Chosen passwords that the breach filter knows.",
+            )?,
             http_requests: add(
                 registry,
                 HistogramVec::new(options.buckets(buckets), &["method", "route", "status"])?,

@@ -91,7 +91,9 @@ impl Service for AuthApi {
         lifecycle: Lifecycle,
         registry: Registry,
     ) -> anyhow::Result<()> {
-        Application::build(config, &common, &lifecycle, registry, Arc::new(SystemClock))?.run(&lifecycle).await
+        Application::build(config, &common, &lifecycle, registry, Arc::new(SystemClock))?
+            .run(&lifecycle)
+            .await
     }
 
     fn run_without_configuration(command: Command) -> Result<ExitCode, Command> {

@@ -30,7 +30,9 @@ use crate::{
     },
     config::{CaptchaConfig, Config, LimitConfig},
     domain::route_limits::LIMIT_NAMES,
-    http::{self, EdgeSettings, KeyDirectory, MetricsAccess, OpenApiJson, Origins, v1::config::FrontendConfig},
+    http::{
+        self, EdgeSettings, KeyDirectory, MetricsAccess, OpenApiJson, Origins, v1::config::FrontendConfig,
+    },
     metrics::Metrics,
     password::{HashPool, Kernel, PasswordVault},
     service::MIGRATIONS,

@@ -48,6 +48,8 @@ pub enum TurnstileFault {
     InternalError,
     /// Verifies the next token, but answers `internal-error`; then behaves.
     InternalErrorOnce,
+    /// Answers `bad-request`.
+    BadRequest,
     /// Answers with status 500 and no JSON.
     ServerError,
     /// Never answers.

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{ErrorKind, ServiceError};
@@ -46,7 +48,7 @@ pub struct Problem {
     /// The offending fields, where the request was understood and refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
-    /// Seconds to wait before trying again.
+    /// Seconds to wait before trying again, rounded up: whoever obeys does not come too early.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
     /// Whether solving a captcha would help.
@@ -70,8 +72,26 @@ impl Problem {
             code: error.reason().to_owned(),
             request_id: request_id.to_owned(),
             errors: error.field_errors(),
-            retry_after: error.retry_after().map(|wait| wait.as_secs().max(1)),
+            retry_after: error.retry_after().map(whole_seconds),
             captcha_required: error.captcha_required(),
         }
+    }
+}
+
+/// `wait` rounded up, at least one.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_rounded_up() {
+        for (milliseconds, seconds) in [(0, 1), (1, 1), (1_000, 1), (1_001, 2), (1_999, 2), (900_000, 900)] {
+            assert_eq!(whole_seconds(Duration::from_millis(milliseconds)), seconds, "{milliseconds} ms");
+        }
+        assert_eq!(whole_seconds(Duration::MAX), u64::MAX);
     }
 }

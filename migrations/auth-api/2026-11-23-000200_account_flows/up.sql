@@ -140,6 +140,8 @@ CREATE TABLE email_changes (
 -- The newest request of a user is the only one that can be confirmed.
 CREATE UNIQUE INDEX email_changes_pending ON email_changes (user_id) WHERE confirmed_at IS NULL;
 CREATE INDEX email_changes_by_user ON email_changes (user_id);
+-- Finds who has an open undo for an address, at each registration of it.
+CREATE INDEX email_changes_undoable ON email_changes (old_email) WHERE undo_expires_at IS NOT NULL;
 
 -- Sessions that have to end because of a committed change, until session-service has said that they did.
 CREATE TABLE pending_revocations (

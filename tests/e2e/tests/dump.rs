@@ -20,8 +20,7 @@ const MAILS_FOR_THE_QUEUE: usize = 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dump_of_everything_holds_no_credential() {
-    let stack =
-        Stack::start(&[("RATE_LIMITS", "off".to_owned()), ("CAPTCHA", "off".to_owned())]).await;
+    let stack = Stack::start(&[("RATE_LIMITS", "off".to_owned()), ("CAPTCHA", "off".to_owned())]).await;
     let secrets = Box::pin(every_secret_of_a_user(&stack)).await;
     stop_the_mailer_and_ask_for_mails(&stack).await;
     let dump = Box::pin(dump(&stack)).await;

@@ -35,19 +35,14 @@ fn logins(stack: &Stack) -> impl Fn() -> BoxFuture<'static, Option<u16>> + Send 
 /// Who one is, asked ten times a second.
 async fn me_beside(stack: &Stack, token: &str, duration: Duration) -> Load {
     let (http, url, token) = (reqwest::Client::new(), stack.variable("API_URL"), token.to_owned());
-    Load::open_loop(10, duration, move || {
-        outcome(http.get(format!("{url}/v1/auth/me")).bearer_auth(&token))
-    })
-    .await
+    Load::open_loop(10, duration, move || outcome(http.get(format!("{url}/v1/auth/me")).bearer_auth(&token)))
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn log_06_a_login_storm_at_four_times_the_capacity_is_shed() {
-    let variables = [
-        ("SEED_USERS", USERS.to_string()),
-        ("RATE_LIMITS", "off".to_owned()),
-        ("CAPTCHA", "off".to_owned()),
-    ];
+    let variables =
+        [("SEED_USERS", USERS.to_string()), ("RATE_LIMITS", "off".to_owned()), ("CAPTCHA", "off".to_owned())];
     let stack = Stack::start(&variables).await;
     let tokens = journey::logged_in(&stack, "ada@example.com").await;
     let token = journey::text(&tokens, "accessToken");
@@ -86,8 +81,11 @@ async fn log_03_credential_stuffing_gets_nothing_past_the_threshold_and_hinders_
         Load::closed_loop(8, Duration::from_mins(2), move || {
             let attempt = next.fetch_add(1, Ordering::Relaxed);
             let (account, round) = (attempt % USERS + 1, attempt / USERS);
-            let password =
-                if round == 4 { format!("CorrectHorseBattery{account}") } else { format!("guess {round} of a list") };
+            let password = if round == 4 {
+                format!("CorrectHorseBattery{account}")
+            } else {
+                format!("guess {round} of a list")
+            };
             let address = attempt % 500;
             let request = http
                 .post(format!("{url}/v1/auth/login"))

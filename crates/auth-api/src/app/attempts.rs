@@ -59,8 +59,8 @@ pub async fn give_back(state: &AppState, reserved: &Reserved) -> pg::Result<()> 
     attempts::give_back(&mut conn, reserved.budget, &reserved.key, &reserved.attempts).await
 }
 
-/// A wait as `Retry-After` says it: whole seconds, at least one.
+/// A wait as errors tell it; nothing where it is over.
 #[must_use]
 pub fn retry_after(wait: TimeDelta) -> Duration {
-    Duration::from_secs(wait.num_seconds().unsigned_abs().saturating_add(1))
+    wait.to_std().unwrap_or_default()
 }

@@ -5,6 +5,7 @@ use auth_events::{
     commands::MailParameters,
     facts::{AuthLogin, MfaDeviceTrusted, SecurityNewDevice},
 };
+use auth_ids::UserId;
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::AsyncConnection;
 use pg::AsyncPgConnection;
@@ -136,6 +137,21 @@ async fn record(
         Ok(users::note_login(conn, current.id, now).await?)
     })
     .await
+}
+
+/// Remembers the browser of whoever has just proved that the account is theirs, without trust: it has a budget of attempts of its own, so that nobody
+/// else's failures keep it out. What it keeps.
+pub async fn remember_browser(
+    conn: &mut AsyncPgConnection,
+    state: &AppState,
+    user: UserId,
+) -> pg::Result<DeviceToken> {
+    let now = state.clock.now();
+    let token = DeviceToken::generate(&mut clock::secure_rng());
+    let id = auth_ids::generate(&*state.clock, &mut clock::secure_rng());
+    let device = KnownDevice { id, user_id: user, trusted_until: None };
+    known_devices::insert(conn, device, &token.hash(), now, now + DEVICE_LIFETIME).await?;
+    Ok(token)
 }
 
 /// Remembers a browser that was not known. The owner is told of it, unless this is the first login ever.

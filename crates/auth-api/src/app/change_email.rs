@@ -103,6 +103,10 @@ pub async fn change_email(
     proof: Proof,
     client: &Client,
 ) -> Result<(), ChangeEmailError> {
+    // However recent the last authentication is: whoever stole a session does not know the password.
+    if proof.password.is_none() {
+        return Err(StepUpError::ReauthRequired.into());
+    }
     let user = prove(state, claims, proof, "change_email", client).await?;
     if user.email == new_email {
         return Err(ChangeEmailError::Unchanged);
@@ -141,9 +145,10 @@ async fn ask_new_address(
     let expires_at = now + TimeDelta::minutes(i64::from(CONFIRM_MINUTES));
     let token = OneTimeToken::generate(&mut clock::secure_rng());
     let id = auth_ids::generate(&*state.clock, &mut clock::secure_rng());
-    let change = EmailChange { id, user_id: user.id, old_email: user.email.clone(), new_email };
+    let change =
+        EmailChange { id, user_id: user.id, old_email: user.email.clone(), new_email, requested_at: now };
     let confirm_hash = &token.hash();
-    let new = NewEmailChange { change: &change, confirm_hash, now, confirm_expires_at: expires_at };
+    let new = NewEmailChange { change: &change, confirm_hash, confirm_expires_at: expires_at };
     email_changes::request(conn, new).await?;
     let command = if let Some(owner) = &owner {
         let parameters = MailParameters::AlreadyRegistered {

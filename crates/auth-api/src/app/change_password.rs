@@ -10,7 +10,7 @@ use service_error::{ErrorKind, FieldError, ServiceError};
 
 use crate::{
     app::{
-        begin_session::{DEVICE_LIFETIME, LoggedIn},
+        begin_session::{DEVICE_LIFETIME, LoggedIn, remember_browser},
         dependency::{DependencyError, depends_on_the_outside},
         enable_totp::lock_unchanged,
         forget_pending::forget_pending,
@@ -205,14 +205,11 @@ async fn remember(
     user: &User,
     known: Option<(KnownDevice, &SecretHash)>,
 ) -> pg::Result<Option<DeviceToken>> {
+    let Some((device, hash)) = known else {
+        return Ok(Some(remember_browser(conn, state, user.id).await?));
+    };
     let now = state.clock.now();
-    let remembered = |id| KnownDevice { id, user_id: user.id, trusted_until: None };
-    if let Some((device, hash)) = known {
-        known_devices::insert(conn, remembered(device.id), hash, now, now + DEVICE_LIFETIME).await?;
-        return Ok(None);
-    }
-    let token = DeviceToken::generate(&mut clock::secure_rng());
-    let id = auth_ids::generate(&*state.clock, &mut clock::secure_rng());
-    known_devices::insert(conn, remembered(id), &token.hash(), now, now + DEVICE_LIFETIME).await?;
-    Ok(Some(token))
+    let device = KnownDevice { trusted_until: None, ..device };
+    known_devices::insert(conn, device, hash, now, now + DEVICE_LIFETIME).await?;
+    Ok(None)
 }

@@ -35,7 +35,7 @@ pub enum EmailLinkError {
     /// The token is not known, was used, has expired or was replaced by a newer one, or the account is closed.
     #[error("the token is not good")]
     TokenInvalid,
-    /// Another account has the address by now; told only to whoever holds the token.
+    /// Another account has the address by now, or can still be given back to it; told only to whoever holds the token.
     #[error("another account has the address")]
     Taken,
     /// See [`DependencyError`].
@@ -100,6 +100,10 @@ pub async fn confirm_email_change(
             return Err(EmailLinkError::TokenInvalid);
         }
         move_to(conn, state, &user, &change.new_email).await?;
+        // Looked at once the address is taken: a change that leaves it at the same time is committed by then.
+        if email_changes::is_reserved(conn, &change.new_email, user.id, now).await? {
+            return Err(EmailLinkError::Taken);
+        }
         tell_old_address(conn, state, &user, &change, &undo).await?;
         let fact = Fact::by_user(user.id, UserEmailChanged {}).from_client(client.clone());
         Ok(outbox::append_fact(conn, state.fact(Some(user.id), fact)).await?)

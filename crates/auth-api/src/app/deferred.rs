@@ -171,8 +171,7 @@ async fn take_and_do(
     telemetry::propagation::continue_trace(&span, row.traceparent.as_deref());
     let plain = state.data_keys.open(&row.sealed, &binding(row.id, &row.kind));
     let plain = plain.map_err(|_| DeferredError::Unreadable)?;
-    let Sealed { request, client } =
-        serde_json::from_slice(&plain).map_err(|_| DeferredError::Unreadable)?;
+    let Sealed { request, client } = serde_json::from_slice(&plain).map_err(|_| DeferredError::Unreadable)?;
     handle(conn, state, request, &client).instrument(span).await?;
     deferred_requests::delete(conn, row.id).await?;
     state.outbox.wake();

@@ -105,8 +105,7 @@ pub async fn delete_account(
             let fact = Fact::by_user(user.id, UserDeletionRequested { deletes_at });
             let fact = fact.from_client(client.clone());
             outbox::append_fact(conn, state.fact(Some(user.id), fact)).await?;
-            let revocation =
-                revocation::decide(conn, state, user.id, None, "deletion_requested").await?;
+            let revocation = revocation::decide(conn, state, user.id, None, "deletion_requested").await?;
             Ok::<_, DeleteAccountError>((deletes_at, revocation))
         })
         .await?;

@@ -59,7 +59,11 @@ impl ServiceError for DependencyError {
             Self::Captcha(CaptchaError::Unavailable(_)) => "captcha_unavailable",
             Self::Password(VaultError::Overloaded(_)) => "overloaded",
             Self::Sessions(SessionsError::Refused { .. }) => "invalid_token",
-            Self::Sessions(_) | Self::Audit(_) | Self::Database(_) if self.kind() == ErrorKind::Unavailable => "unavailable",
+            Self::Sessions(_) | Self::Audit(_) | Self::Database(_)
+                if self.kind() == ErrorKind::Unavailable =>
+            {
+                "unavailable"
+            }
             _ => "internal",
         }
     }

@@ -3,6 +3,8 @@
 use std::{borrow::Cow, time::Duration};
 
 use auth_events::{Client, Fact, commands::MailParameters, facts::MfaTotpDisabled};
+use auth_ids::UserId;
+use chrono::{DateTime, Utc};
 use diesel_async::AsyncConnection;
 use pg::AsyncPgConnection;
 use service_error::{ErrorKind, ServiceError};
@@ -111,13 +113,49 @@ async fn take_away(
     totp_enrolments::delete(conn, user.id).await?;
     trusted_devices::untrust_all(conn, state, user.id, client).await?;
     users::begin_credential_epoch(conn, user.id, state.clock.now()).await?;
-    let fact = Fact::by_user(user.id, MfaTotpDisabled {}).from_client(client.clone());
-    outbox::append_fact(conn, state.fact(Some(user.id), fact)).await?;
+    record(conn, state, user.id, client).await?;
+    tell_owner(conn, state, &user, client).await?;
+    Ok(revocation::decide(conn, state, user.id, Some(claims.session_id), REASON).await?)
+}
+
+/// Takes away a second factor that was set up at `since` or later, when an intruder may have been in the account, with its recovery codes; says whether
+/// there was one. The caller tells the owner, and begins another credential epoch.
+pub async fn forget_since(
+    conn: &mut AsyncPgConnection,
+    state: &AppState,
+    user: UserId,
+    since: DateTime<Utc>,
+    client: &Client,
+) -> Result<bool, DependencyError> {
+    if !totp_factors::delete_since(conn, user, since).await? {
+        return Ok(false);
+    }
+    recovery_codes::delete_all(conn, user).await?;
+    record(conn, state, user, client).await?;
+    Ok(true)
+}
+
+async fn record(
+    conn: &mut AsyncPgConnection,
+    state: &AppState,
+    user: UserId,
+    client: &Client,
+) -> pg::Result<()> {
+    let fact = Fact::by_user(user, MfaTotpDisabled {}).from_client(client.clone());
+    outbox::append_fact(conn, state.fact(Some(user), fact)).await
+}
+
+/// Tells the owner that no second factor is asked for any more.
+pub async fn tell_owner(
+    conn: &mut AsyncPgConnection,
+    state: &AppState,
+    user: &User,
+    client: &Client,
+) -> Result<(), DependencyError> {
     let parameters = MailParameters::TotpDisabled {
         display_name: user.display_name.clone(),
-        secure_link: notices::secure_link(conn, state, &user).await?,
+        secure_link: notices::secure_link(conn, state, user).await?,
         occasion: notices::occasion(state, client),
     };
-    notices::send(conn, state, &user, &parameters).await?;
-    Ok(revocation::decide(conn, state, user.id, Some(claims.session_id), REASON).await?)
+    notices::send(conn, state, user, &parameters).await
 }

@@ -205,7 +205,9 @@ async fn enable(
     }
     let binding = second_factor::factor_binding(user.id);
     let sealed = state.data_keys.seal(secret.expose(), &binding, &mut clock::secure_rng());
-    let factor = TotpFactor { secret: sealed, enabled_at: now, last_step };
+    // Made before the factor is enabled, because it takes away what is newer than itself.
+    let secure_link = notices::secure_link(conn, state, &user).await?;
+    let factor = TotpFactor { secret: sealed, enabled_at: state.clock.now(), last_step };
     if !totp_factors::insert(conn, user.id, &factor).await? {
         return Err(EnableTotpError::AlreadyEnabled);
     }
@@ -216,7 +218,7 @@ async fn enable(
     users::begin_credential_epoch(conn, user.id, now).await?;
     let parameters = MailParameters::TotpEnabled {
         display_name: user.display_name.clone(),
-        secure_link: notices::secure_link(conn, state, &user).await?,
+        secure_link,
         occasion: notices::occasion(state, client),
     };
     notices::send(conn, state, &user, &parameters).await?;

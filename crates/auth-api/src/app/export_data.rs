@@ -238,7 +238,12 @@ async fn whole_activity(state: &AppState, user: UserId) -> Result<Vec<Activity>,
     }
 }
 
-fn document(mut stored: Value, sessions: &[DeviceSession], activity: &[Activity], now: DateTime<Utc>) -> Value {
+fn document(
+    mut stored: Value,
+    sessions: &[DeviceSession],
+    activity: &[Activity],
+    now: DateTime<Utc>,
+) -> Value {
     let sessions: Vec<Value> = sessions
         .iter()
         .map(|session| {

@@ -54,7 +54,8 @@ pub async fn handle(
     let mail_sent = match user.status {
         UserStatus::Unverified => send_verification(conn, state, &user).await?,
         UserStatus::Active => {
-            mail_allowance::take(conn, state, email).await? && send_link(conn, state, &user).await.map(|()| true)?
+            mail_allowance::take(conn, state, email).await?
+                && send_link(conn, state, &user).await.map(|()| true)?
         }
         UserStatus::Suspended | UserStatus::PendingDeletion => false,
     };

@@ -67,7 +67,8 @@ async fn challenge(
     client: &Client,
 ) -> Result<Challenge, LoginError> {
     let current = users::lock(conn, user.id).await?;
-    let is_unchanged = |current: &User| current.is_open() && current.credential_epoch == user.credential_epoch;
+    let is_unchanged =
+        |current: &User| current.is_open() && current.credential_epoch == user.credential_epoch;
     let current = current.filter(is_unchanged).ok_or_else(LoginError::closed)?;
     let device_name = login.device_name.as_deref();
     Ok(login_challenge::begin(conn, state, &current, device_name, login.remember_me, client).await?)

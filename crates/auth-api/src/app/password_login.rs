@@ -283,7 +283,8 @@ async fn record_failure(
     let fact = Fact::by_anonymous(detail).failed(reason).from_client(client.clone());
     let fact = state.fact(user.map(|user| user.id), fact);
     let mut conn = state.database.connection().await?;
-    let lock = reserved.and_then(|reserved| Some((reserved.budget, reserved.attempts.just_locked(reserved.budget)?)));
+    let lock = reserved
+        .and_then(|reserved| Some((reserved.budget, reserved.attempts.just_locked(reserved.budget)?)));
     match lock {
         None => outbox::append_fact(&mut conn, fact).await?,
         Some((budget, lock)) => {
@@ -298,7 +299,8 @@ async fn record_failure(
     Ok(())
 }
 
-async fn record_lock(
+/// Audits and counts a lock by password attempts; the owner hears of one that only a reset ends.
+pub(super) async fn record_lock(
     conn: &mut AsyncPgConnection,
     state: &AppState,
     user: Option<&User>,

@@ -12,7 +12,7 @@ use crate::{
         login_challenge::{self, Answered, ChallengeError},
         password_login::{LoginError, PasswordLogin, authenticate},
         second_factor::{self, AAL_MULTI_FACTOR, Code, SecondFactorError},
-        verify_second_factor::{known_device, methods},
+        verify_second_factor::{known_device, methods, needs_sessions},
     },
     domain::{
         bearer_secret::{DeviceToken, LoginChallengeToken},
@@ -114,6 +114,7 @@ pub async fn recovery_login(
     login: RecoveryLogin,
     client: &Client,
 ) -> Result<Recovered, RecoveryLoginError> {
+    needs_sessions(state).await?;
     let code = Code::Recovery(login.code);
     let (answered, device) = match login.password {
         PasswordProof::Challenge(token) => {

@@ -31,6 +31,7 @@ use crate::{
     password::FreshHash,
     state::AppState,
     store::{
+        email_changes,
         one_time_tokens::{self, NewToken, Purpose},
         users::{self, NewUser},
     },
@@ -126,7 +127,7 @@ pub async fn register(
     Ok(handle)
 }
 
-/// Does what [`register`] took, in the transaction of whoever calls.
+/// Does what [`register`] took, in the transaction of whoever calls. An address that an account can still be given back to gets no other one.
 pub async fn handle(
     conn: &mut AsyncPgConnection,
     state: &AppState,
@@ -155,6 +156,13 @@ pub async fn handle(
     let mut user = user.ok_or(pg::Error::from(diesel::result::Error::NotFound))?;
     if user.status != UserStatus::Unverified {
         return notify_owner(conn, state, &user, client, now).await;
+    }
+    // Looked at once the address is taken: a change that leaves it at the same time is committed by then.
+    if email_changes::is_reserved(conn, email, user.id, now).await? {
+        users::delete_unverified(conn, email).await?;
+        let fact = Fact::by_anonymous(UserRegisterAttemptExisting { owner_notified: false });
+        let fact = fact.denied("email_reserved").from_client(client.clone());
+        return Ok(outbox::append_fact(conn, state.fact(None, fact)).await?);
     }
     if !is_new {
         let sealed = state.vault.seal(&hash, user.id);

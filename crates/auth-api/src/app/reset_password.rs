@@ -9,6 +9,7 @@ use service_error::{ErrorKind, FieldError, ServiceError};
 
 use crate::{
     app::{
+        begin_session::remember_browser,
         dependency::{DependencyError, depends_on_the_outside},
         forget_pending::forget_pending,
         notices,
@@ -17,7 +18,7 @@ use crate::{
     },
     domain::{
         attempts::PASSWORD,
-        bearer_secret::{OneTimeToken, SecretHash},
+        bearer_secret::{DeviceToken, OneTimeToken, SecretHash},
         plain_password::PasswordError,
         user::{User, UserStatus},
     },
@@ -89,13 +90,13 @@ impl ServiceError for ResetPasswordError {
 }
 
 /// Sets the password and ends every session; nobody is logged in by it, and a second factor is asked for as before. Of any number of attempts with one
-/// token exactly one succeeds. Without a good token it costs one look-up.
+/// token exactly one succeeds. Without a good token it costs one look-up. The browser becomes the only known one, by what is returned.
 pub async fn reset_password(
     state: &AppState,
     token: Option<OneTimeToken>,
     new_password: &str,
     client: &Client,
-) -> Result<(), ResetPasswordError> {
+) -> Result<DeviceToken, ResetPasswordError> {
     let token = token.ok_or(ResetPasswordError::TokenInvalid)?.hash();
     let user = owner(state, &token).await?;
     let chosen = state.passwords.choose(new_password, &user.email, user.display_name.as_deref());
@@ -104,12 +105,12 @@ pub async fn reset_password(
     revocation::before_the_change(state, user.id, None, REASON, client).await?;
 
     let mut conn = state.database.connection().await?;
-    let revocation =
+    let (revocation, device) =
         conn.transaction(async |conn| replace(conn, state, &user, &token, &sealed, client).await).await?;
     drop(conn);
     state.outbox.wake();
     revocation::carry_out(state, &revocation, client).await;
-    Ok(())
+    Ok(device)
 }
 
 /// Whose the token is, if it is good. It stays good.
@@ -128,7 +129,7 @@ async fn replace(
     token: &SecretHash,
     sealed: &[u8],
     client: &Client,
-) -> Result<PendingRevocation, ResetPasswordError> {
+) -> Result<(PendingRevocation, DeviceToken), ResetPasswordError> {
     let now = state.clock.now();
     let user = users::lock(conn, user.id).await?.filter(|user| user.status == UserStatus::Active);
     let user = user.ok_or(ResetPasswordError::TokenInvalid)?;
@@ -137,12 +138,13 @@ async fn replace(
         .ok_or(ResetPasswordError::TokenInvalid)?;
     users::set_password(conn, user.id, sealed, now).await?;
     forget_pending(conn, user.id).await?;
+    let device = remember_browser(conn, state, user.id).await?;
     // Whoever failed before failed at another password.
     attempts::clear(conn, &PASSWORD, &attempts_key(state, &user.email)).await?;
     let fact = Fact::by_user(user.id, UserPasswordReset {}).from_client(client.clone());
     outbox::append_fact(conn, state.fact(Some(user.id), fact)).await?;
     tell_owner(conn, state, &user, client).await?;
-    Ok(revocation::decide(conn, state, user.id, None, REASON).await?)
+    Ok((revocation::decide(conn, state, user.id, None, REASON).await?, device))
 }
 
 /// Tells the owner that their password is another one now.

@@ -4,13 +4,14 @@ use std::{borrow::Cow, time::Duration};
 
 use auth_events::{Client, Fact, facts::AuthReauthenticated};
 use chrono::TimeDelta;
+use diesel_async::AsyncConnection;
 use service_error::{ErrorKind, ServiceError};
 
 use crate::{
     app::{
         attempts,
         dependency::{DependencyError, depends_on_the_outside},
-        password_login::{METHOD_PASSWORD, attempts_key},
+        password_login::{METHOD_PASSWORD, attempts_key, record_lock},
         second_factor::{self, METHOD_OTP, SecondFactorError},
     },
     clients::sessions::Claims,
@@ -122,7 +123,8 @@ pub async fn prove(
     client: &Client,
 ) -> Result<User, StepUpError> {
     let mut conn = state.database.connection().await?;
-    let user = users::find(&mut conn, claims.user_id).await?.filter(User::is_open).ok_or(StepUpError::Gone)?;
+    let user =
+        users::find(&mut conn, claims.user_id).await?.filter(User::is_open).ok_or(StepUpError::Gone)?;
     let has_second_factor = totp_factors::exists(&mut conn, user.id).await?;
     drop(conn);
     let Some(password) = &proof.password else {
@@ -179,8 +181,16 @@ async fn check_password(
     let detail =
         AuthReauthenticated { methods: vec![METHOD_PASSWORD.to_owned()], purpose: "step_up".to_owned() };
     let fact = Fact::by_user(user.id, detail).failed("wrong_password").from_client(client.clone());
+    let lock = reserved.attempts.just_locked(budget);
     let mut conn = state.database.connection().await?;
-    outbox::append_fact(&mut conn, state.fact(Some(user.id), fact)).await?;
+    conn.transaction(async |conn| {
+        outbox::append_fact(conn, state.fact(Some(user.id), fact)).await?;
+        match lock {
+            Some(lock) => record_lock(conn, state, Some(user), budget, lock, None, client).await,
+            None => Ok(()),
+        }
+    })
+    .await?;
     state.outbox.wake();
     Err(StepUpError::InvalidCredentials)
 }

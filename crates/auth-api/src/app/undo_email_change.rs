@@ -11,6 +11,7 @@ use pg::AsyncPgConnection;
 use crate::{
     app::{
         confirm_email_change::{EmailLinkError, move_to},
+        disable_totp,
         forget_pending::forget_pending,
         forgot_password, notices, revocation,
     },
@@ -59,29 +60,43 @@ async fn undo(
     client: &Client,
 ) -> Result<PendingRevocation, EmailLinkError> {
     let user = users::lock(conn, change.user_id).await?.ok_or(EmailLinkError::TokenInvalid)?;
+    let restored = give_back(conn, state, user, change, client).await?;
+    users::turn_password_off(conn, restored.id, REASON, state.clock.now()).await?;
+    forget_pending(conn, restored.id).await?;
+    if disable_totp::forget_since(conn, state, restored.id, change.requested_at, client).await? {
+        disable_totp::tell_owner(conn, state, &restored, client).await?;
+    }
+    if is_open_again(conn, state, &restored, client).await? {
+        forgot_password::send_link(conn, state, &restored).await?;
+    }
+    Ok(revocation::decide(conn, state, restored.id, None, REASON).await?)
+}
+
+/// Gives the account of `user`, which is locked, back to the address that it had before `change`, as that account then is.
+pub async fn give_back(
+    conn: &mut AsyncPgConnection,
+    state: &AppState,
+    user: User,
+    change: &EmailChange,
+    client: &Client,
+) -> Result<User, EmailLinkError> {
     if !email_changes::undo(conn, change.id, state.clock.now()).await? {
         return Err(EmailLinkError::TokenInvalid);
     }
     move_to(conn, state, &user, &change.old_email).await?;
-    users::turn_password_off(conn, user.id, REASON, state.clock.now()).await?;
-    forget_pending(conn, user.id).await?;
     // Links that went to addresses which are not the account's any more.
     for purpose in [Purpose::SecureAccount, Purpose::RestoreAccount] {
         one_time_tokens::forget_unused(conn, user.id, purpose).await?;
     }
     tell_removed_address(conn, state, &user, change).await?;
-    let restored = User { email: change.old_email.clone(), ..user };
-    if is_open_again(conn, state, &restored, client).await? {
-        forgot_password::send_link(conn, state, &restored).await?;
-    }
-    let fact = Fact::by_user(restored.id, UserEmailChangeUndone {}).from_client(client.clone());
-    outbox::append_fact(conn, state.fact(Some(restored.id), fact)).await?;
-    Ok(revocation::decide(conn, state, restored.id, None, REASON).await?)
+    let fact = Fact::by_user(user.id, UserEmailChangeUndone {}).from_client(client.clone());
+    outbox::append_fact(conn, state.fact(Some(user.id), fact)).await?;
+    Ok(User { email: change.old_email.clone(), ..user })
 }
 
 /// Whether a new password would open the account. A deletion that was asked for meanwhile is taken back: the link that does so was sent to the address
 /// that is gone.
-async fn is_open_again(
+pub async fn is_open_again(
     conn: &mut AsyncPgConnection,
     state: &AppState,
     user: &User,

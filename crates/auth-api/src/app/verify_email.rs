@@ -8,17 +8,21 @@ use service_error::{ErrorKind, FieldError, ServiceError};
 
 use crate::{
     app::{
+        begin_session::remember_browser,
         dependency::{DependencyError, depends_on_the_outside},
         forget_pending::forget_pending,
+        password_login::attempts_key,
         password_rules,
     },
     domain::{
-        bearer_secret::{OneTimeToken, RegistrationHandle, SecretHash},
+        attempts::PASSWORD,
+        bearer_secret::{DeviceToken, OneTimeToken, RegistrationHandle, SecretHash},
         plain_password::PasswordError,
         user::{User, UserStatus},
     },
     state::AppState,
     store::{
+        attempts,
         one_time_tokens::{self, Purpose},
         users,
     },
@@ -99,12 +103,12 @@ impl ServiceError for VerifyEmailError {
     }
 }
 
-/// Opens the account. Of any number of attempts with one token exactly one succeeds.
+/// Opens the account. Of any number of attempts with one token exactly one succeeds. The browser becomes the only known one, by what is returned.
 pub async fn verify_email(
     state: &AppState,
     verification: Verification,
     client: &Client,
-) -> Result<(), VerifyEmailError> {
+) -> Result<DeviceToken, VerifyEmailError> {
     let token = verification.token.ok_or(VerifyEmailError::TokenInvalid)?.hash();
     let mut conn = state.database.connection().await?;
     let user = one_time_tokens::find_live(&mut conn, &token, Purpose::VerifyEmail, state.clock.now()).await?;
@@ -117,7 +121,9 @@ pub async fn verify_email(
     let handle = verification.handle.map(|handle| handle.hash());
     let new_password = match verification.new_password {
         Some(text) => {
-            let chosen = state.passwords.choose(&text, &user.email, user.display_name.as_deref())
+            let chosen = state
+                .passwords
+                .choose(&text, &user.email, user.display_name.as_deref())
                 .map_err(VerifyEmailError::NewPassword)?;
             Some(state.vault.seal(&state.vault.hash(&chosen).await?, user.id))
         }
@@ -125,28 +131,33 @@ pub async fn verify_email(
     };
 
     let mut conn = state.database.connection().await?;
-    conn.transaction(async |conn| {
-        let now = state.clock.now();
-        // The row is locked before its handle is compared: a registration in between would put another password behind the same token.
-        let user = users::lock(conn, user.id).await?.ok_or(VerifyEmailError::TokenInvalid)?;
-        let same_browser = handle.as_ref().is_some_and(|handle| registered_by(&user, handle));
-        if user.status != UserStatus::Unverified {
-            return Err(VerifyEmailError::TokenInvalid);
-        }
-        if !same_browser && new_password.is_none() {
-            return Err(VerifyEmailError::SetPasswordRequired);
-        }
-        one_time_tokens::consume(conn, &token, Purpose::VerifyEmail, now)
-            .await?
-            .ok_or(VerifyEmailError::TokenInvalid)?;
-        users::activate(conn, user.id, new_password.as_deref(), same_browser, now).await?;
-        forget_pending(conn, user.id).await?;
-        let fact = Fact::by_user(user.id, UserEmailVerified { same_browser }).from_client(client.clone());
-        Ok(outbox::append_fact(conn, state.fact(Some(user.id), fact)).await?)
-    })
-    .await?;
+    let device = conn
+        .transaction(async |conn| {
+            let now = state.clock.now();
+            // The row is locked before its handle is compared: a registration in between would put another password behind the same token.
+            let user = users::lock(conn, user.id).await?.ok_or(VerifyEmailError::TokenInvalid)?;
+            let same_browser = handle.as_ref().is_some_and(|handle| registered_by(&user, handle));
+            if user.status != UserStatus::Unverified {
+                return Err(VerifyEmailError::TokenInvalid);
+            }
+            if !same_browser && new_password.is_none() {
+                return Err(VerifyEmailError::SetPasswordRequired);
+            }
+            one_time_tokens::consume(conn, &token, Purpose::VerifyEmail, now)
+                .await?
+                .ok_or(VerifyEmailError::TokenInvalid)?;
+            users::activate(conn, user.id, new_password.as_deref(), same_browser, now).await?;
+            forget_pending(conn, user.id).await?;
+            // Whoever guessed at the address before it had an account must not have locked its owner out.
+            attempts::clear(conn, &PASSWORD, &attempts_key(state, &user.email)).await?;
+            let device = remember_browser(conn, state, user.id).await?;
+            let fact = Fact::by_user(user.id, UserEmailVerified { same_browser }).from_client(client.clone());
+            outbox::append_fact(conn, state.fact(Some(user.id), fact)).await?;
+            Ok::<_, VerifyEmailError>(device)
+        })
+        .await?;
     state.outbox.wake();
-    Ok(())
+    Ok(device)
 }
 
 fn registered_by(user: &User, handle: &SecretHash) -> bool {

@@ -36,6 +36,7 @@ pub async fn verify_second_factor(
     login: SecondFactorLogin,
     client: &Client,
 ) -> Result<LoggedIn, ChallengeError> {
+    needs_sessions(state).await?;
     let answered = login_challenge::answer(state, login.challenge, &Code::Totp(login.otp), client).await?;
     let device = known_device(state, &answered.user, login.device.as_ref()).await?;
     let who = Authenticated {
@@ -48,6 +49,11 @@ pub async fn verify_second_factor(
         trust_device: login.trust_device,
     };
     Ok(begin_session(state, who, client).await?)
+}
+
+/// Asks session-service for something cheap, so that no code is used up for a session that cannot begin.
+pub async fn needs_sessions(state: &AppState) -> Result<(), DependencyError> {
+    Ok(state.sessions.public_keys().await.map(drop)?)
 }
 
 /// How somebody authenticated who gave a password and a code.

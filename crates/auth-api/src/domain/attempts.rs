@@ -85,12 +85,7 @@ impl Attempts {
     }
 
     /// What was tried once this attempt is counted, as a failure; or why it may not be made.
-    pub fn reserve(
-        self,
-        budget: &Budget,
-        captcha_passed: bool,
-        now: DateTime<Utc>,
-    ) -> Result<Self, NotNow> {
+    pub fn reserve(self, budget: &Budget, captcha_passed: bool, now: DateTime<Utc>) -> Result<Self, NotNow> {
         if let Some(until) = self.blocked_until.filter(|until| *until > now) {
             return Err(NotNow::Wait(until - now));
         }
@@ -126,7 +121,10 @@ impl Attempts {
         if budget.off_after == Some(self.consecutive) {
             return Some(Lock::UntilReset);
         }
-        (budget.pause_after == Some(self.consecutive)).then_some(self.blocked_until).flatten().map(Lock::Until)
+        (budget.pause_after == Some(self.consecutive))
+            .then_some(self.blocked_until)
+            .flatten()
+            .map(Lock::Until)
     }
 }
 
@@ -199,7 +197,8 @@ mod tests {
     #[test]
     fn the_hundredth_failure_is_the_last_attempt_that_could_succeed() {
         let now = DateTime::UNIX_EPOCH;
-        let hundredth = Attempts { consecutive: 99, ..Attempts::none(now) }.reserve(&PASSWORD, true, now).unwrap();
+        let hundredth =
+            Attempts { consecutive: 99, ..Attempts::none(now) }.reserve(&PASSWORD, true, now).unwrap();
         assert!(!hundredth.is_off(&PASSWORD));
         assert_eq!(hundredth.just_locked(&PASSWORD), Some(Lock::UntilReset));
         let later = now + TimeDelta::hours(1);

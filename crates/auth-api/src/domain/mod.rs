@@ -11,7 +11,7 @@ pub mod permission;
 pub mod plain_password;
 pub mod qr_code;
 pub mod recovery_code;
-pub mod totp;
 pub mod route_limits;
+pub mod totp;
 pub mod user;
 pub mod web_origin;

@@ -34,19 +34,25 @@ pub enum Payer {
     Subject,
 }
 
-/// Every limit by route.
+/// Every limit by route. A neighbourhood has ten times as much as a host.
 pub const ROUTE_LIMITS: &[(Route, Payer, Limit)] = &[
     (Route::Register, Payer::Host, per_hour("register-ip-hour", 5)),
     (Route::Register, Payer::Host, per_day("register-ip-day", 20)),
+    (Route::Register, Payer::Neighbourhood, per_hour("register-network-hour", 50)),
+    (Route::Register, Payer::Neighbourhood, per_day("register-network-day", 200)),
     (Route::Login, Payer::Host, per_minute("login-ip-minute", 10)),
     (Route::Login, Payer::Host, per_hour("login-ip-hour", 100)),
     (Route::Login, Payer::Neighbourhood, per_minute("login-network-minute", 100)),
     (Route::Login, Payer::Neighbourhood, per_hour("login-network-hour", 1000)),
     (Route::Mail, Payer::Host, per_hour("mail-ip", 5)),
+    (Route::Mail, Payer::Neighbourhood, per_hour("mail-network", 50)),
     (Route::Refresh, Payer::Host, per_minute("refresh-ip", 600)),
+    (Route::Refresh, Payer::Neighbourhood, per_minute("refresh-network", 6000)),
     (Route::Refresh, Payer::Subject, per_minute("refresh-session", 60)),
     (Route::SecondFactor, Payer::Host, per_minute("second-factor-ip", 60)),
+    (Route::SecondFactor, Payer::Neighbourhood, per_minute("second-factor-network", 600)),
     (Route::Anonymous, Payer::Host, per_minute("anonymous-ip", 60)),
+    (Route::Anonymous, Payer::Neighbourhood, per_minute("anonymous-network", 600)),
     (Route::Authenticated, Payer::Subject, per_minute("user", 300)),
 ];
 
@@ -82,4 +88,18 @@ const fn per_hour(name: &'static str, quota: u32) -> Limit {
 
 const fn per_day(name: &'static str, quota: u32) -> Limit {
     Limit { name, quota, window: Duration::from_hours(24) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_neighbourhood_has_ten_times_as_much_as_a_host() {
+        let of = |payer: Payer, factor: u32| {
+            let limits = ROUTE_LIMITS.iter().filter(move |(_, limited, _)| *limited == payer);
+            limits.map(|(route, _, limit)| (*route, limit.window, limit.quota * factor)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(Payer::Host, 10), of(Payer::Neighbourhood, 1));
+    }
 }

@@ -4,7 +4,7 @@ use std::{
 };
 
 use actix_web::{
-    FromRequest, HttpRequest,
+    FromRequest, HttpRequest, HttpResponse,
     cookie::{Cookie, SameSite, time::Duration},
     dev::Payload,
 };
@@ -28,9 +28,17 @@ impl FromRequest for DeviceCookie {
     }
 }
 
+/// Makes the browser that gets `answer` a known device.
+pub fn set_device_cookie(answer: &mut HttpResponse, token: &DeviceToken) {
+    // It fails only for a cookie that no header can hold, and ours is base64.
+    if answer.add_cookie(&device_cookie(token)).is_err() {
+        tracing::error!("The device cookie could not be set");
+    }
+}
+
 /// The cookie that makes a browser a known device. `SameSite=Strict` costs nothing, because only scripts of our own frontend ever need it and no page is
 /// opened with it; and other sites cannot make a browser spend its own device's budget.
-pub fn device_cookie(token: &DeviceToken) -> Cookie<'static> {
+fn device_cookie(token: &DeviceToken) -> Cookie<'static> {
     Cookie::build(NAME, token.expose().to_owned())
         .path("/")
         .secure(true)

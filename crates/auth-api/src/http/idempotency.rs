@@ -9,7 +9,6 @@ use actix_web::{
         StatusCode,
         header::{self, HeaderMap, HeaderName},
     },
-    web,
 };
 use auth_ids::UserId;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
@@ -17,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use service_error::{ErrorKind, ServiceError};
 use sha2::{Digest, Sha256};
 
-use super::{ApiError, EdgeSettings, problem_answer::problem_answer, request_client::RequestClient};
+use super::ApiError;
 use crate::{
     app::dependency::{DependencyError, depends_on_the_outside},
     state::AppState,
@@ -30,7 +29,7 @@ const KEPT_FOR: TimeDelta = TimeDelta::hours(24);
 /// Longer than any request lives: its key is that of a process that died, or of a request that was cut off.
 const ABANDONED_AFTER: TimeDelta = TimeDelta::seconds(30);
 /// What of an answer is given again; the rest is made anew for every answer.
-const KEPT_HEADERS: &[HeaderName] = &[header::CONTENT_TYPE, header::LOCATION, header::WWW_AUTHENTICATE];
+const KEPT_HEADERS: &[HeaderName] = &[header::CONTENT_TYPE, header::LOCATION];
 
 /// SHA-256 of a request's body; left in the request by whoever read it.
 #[derive(Clone, PartialEq, Eq)]
@@ -100,8 +99,9 @@ impl ServiceError for IdempotencyError {
 }
 
 /// Answers `request` by `work`; but if it has an `Idempotency-Key`, then only the first time, and for a day with the same answer. Call it after the body was
-/// read and before anything has an effect. An answer that asks to try again later is not kept, so that trying again makes sense; neither is one whose process
-/// died, so `work` may run a second time half a minute after that.
+/// read and before anything has an effect. Only the answer of a request that had one is kept: after a refusal or a failure trying again makes sense, and
+/// nobody fills the table with requests that lead to nothing. That of a process that died is not kept either, so `work` may run a second time half a minute
+/// after that.
 pub async fn answer_once(
     state: &AppState,
     request: &HttpRequest,
@@ -113,19 +113,13 @@ pub async fn answer_once(
         Claim::Ours(reservation) => reservation,
         Claim::Answered(answer) => return Ok(answer.into_response()),
     };
-    let answer = match work().await {
-        Ok(answer) => answer,
-        Err(error) if is_temporary(error.service_error()) => {
+    match work().await {
+        Ok(answer) if answer.status().is_success() => reservation.keep(state, answer).await,
+        without_effect => {
             reservation.release(state).await;
-            return Err(error);
+            without_effect
         }
-        Err(error) => explained(&error, request),
-    };
-    if answer.status().is_server_error() || answer.status() == StatusCode::TOO_MANY_REQUESTS {
-        reservation.release(state).await;
-        return Ok(answer);
     }
-    reservation.keep(state, answer).await
 }
 
 fn key_of(headers: &HeaderMap) -> Result<Option<String>, IdempotencyError> {
@@ -149,19 +143,6 @@ fn key_hash(request: &HttpRequest, key: &str) -> [u8; 32] {
         hash.update(part);
     }
     hash.finalize().into()
-}
-
-fn is_temporary(error: &dyn ServiceError) -> bool {
-    let is_ours = error.kind().http_status().is_server_error();
-    is_ours || error.kind() == ErrorKind::TooManyRequests || error.retry_after().is_some()
-}
-
-/// The problem document of a refusal; made here, so that it can be given again.
-fn explained(error: &ApiError, request: &HttpRequest) -> HttpResponse {
-    let docs_url = request.app_data::<web::Data<EdgeSettings>>().map(|settings| settings.docs_url.as_str());
-    let client = request.extensions().get::<RequestClient>().cloned();
-    let id = client.and_then(|client| client.0.request_id).unwrap_or_default();
-    problem_answer(error.service_error(), docs_url.unwrap_or_default(), &id)
 }
 
 enum Claim {

@@ -47,9 +47,7 @@ impl ServiceError for RateLimited {
     }
 
     fn retry_after(&self) -> Option<Duration> {
-        // Rounded up, so that who believes it is not refused.
-        let fraction = u64::from(self.retry_after.subsec_nanos() > 0);
-        Some(Duration::from_secs(self.retry_after.as_secs() + fraction))
+        Some(self.retry_after)
     }
 }
 

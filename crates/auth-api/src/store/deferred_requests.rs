@@ -25,11 +25,7 @@ pub struct DeferredRow {
 type Row = (Uuid, String, Vec<u8>, Option<String>, i32);
 
 /// Writes a request down.
-pub async fn insert(
-    conn: &mut AsyncPgConnection,
-    row: &DeferredRow,
-    now: DateTime<Utc>,
-) -> pg::Result<()> {
+pub async fn insert(conn: &mut AsyncPgConnection, row: &DeferredRow, now: DateTime<Utc>) -> pg::Result<()> {
     diesel::insert_into(deferred_requests::table)
         .values((
             deferred_requests::id.eq(row.id.into_untyped_uuid()),
@@ -46,10 +42,7 @@ pub async fn insert(
 }
 
 /// The request that has been due for longest and that nobody else works on, locked until the transaction ends.
-pub async fn lock_next(
-    conn: &mut AsyncPgConnection,
-    now: DateTime<Utc>,
-) -> pg::Result<Option<DeferredRow>> {
+pub async fn lock_next(conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> pg::Result<Option<DeferredRow>> {
     let row: Option<Row> = deferred_requests::table
         .filter(deferred_requests::due_at.le(now))
         .order(deferred_requests::due_at)

@@ -19,6 +19,8 @@ pub struct EmailChange {
     pub old_email: EmailAddress,
     /// The address after.
     pub new_email: EmailAddress,
+    /// When it was asked for.
+    pub requested_at: DateTime<Utc>,
 }
 
 #[derive(Queryable, Selectable)]
@@ -28,6 +30,7 @@ struct EmailChangeRow {
     user_id: Uuid,
     old_email: String,
     new_email: String,
+    requested_at: DateTime<Utc>,
 }
 
 impl TryFrom<EmailChangeRow> for EmailChange {
@@ -39,6 +42,7 @@ impl TryFrom<EmailChangeRow> for EmailChange {
             user_id: UserId::from_untyped_uuid(row.user_id),
             old_email: address(&row.old_email)?,
             new_email: address(&row.new_email)?,
+            requested_at: row.requested_at,
         })
     }
 }
@@ -54,8 +58,6 @@ pub struct NewEmailChange<'a> {
     pub change: &'a EmailChange,
     /// The hash of the token that confirms it.
     pub confirm_hash: &'a SecretHash,
-    /// Now.
-    pub now: DateTime<Utc>,
     /// When that token stops working.
     pub confirm_expires_at: DateTime<Utc>,
 }
@@ -80,7 +82,7 @@ pub async fn request(conn: &mut AsyncPgConnection, new: NewEmailChange<'_>) -> p
         user_id: new.change.user_id.into_untyped_uuid(),
         old_email: new.change.old_email.as_str(),
         new_email: new.change.new_email.as_str(),
-        requested_at: new.now,
+        requested_at: new.change.requested_at,
         confirm_hash: new.confirm_hash.as_bytes(),
         confirm_expires_at: new.confirm_expires_at,
     };
@@ -139,6 +141,36 @@ pub async fn find_undoable(
         .filter(email_changes::undo_expires_at.gt(now))
         .select(EmailChangeRow::as_select());
     undoable.first(conn).await.optional()?.map(EmailChange::try_from).transpose()
+}
+
+/// The oldest change of the user's that was confirmed at `since` or later and is not undone.
+pub async fn oldest_confirmed(
+    conn: &mut AsyncPgConnection,
+    user: UserId,
+    since: DateTime<Utc>,
+) -> pg::Result<Option<EmailChange>> {
+    let confirmed = email_changes::table
+        .filter(email_changes::user_id.eq(user.into_untyped_uuid()))
+        .filter(email_changes::confirmed_at.ge(since))
+        .filter(email_changes::undone_at.is_null())
+        .order(email_changes::confirmed_at.asc())
+        .select(EmailChangeRow::as_select());
+    confirmed.first(conn).await.optional()?.map(EmailChange::try_from).transpose()
+}
+
+/// Whether the account of somebody else than `except_user` left `email` and can still be given back to it.
+pub async fn is_reserved(
+    conn: &mut AsyncPgConnection,
+    email: &EmailAddress,
+    except_user: UserId,
+    now: DateTime<Utc>,
+) -> pg::Result<bool> {
+    let undoable = email_changes::table
+        .filter(email_changes::old_email.eq(email.as_str()))
+        .filter(email_changes::user_id.ne(except_user.into_untyped_uuid()))
+        .filter(email_changes::undone_at.is_null())
+        .filter(email_changes::undo_expires_at.gt(now));
+    Ok(diesel::select(diesel::dsl::exists(undoable)).get_result(conn).await?)
 }
 
 /// Undoes the change `id`, and with it every later one of its user: no token of those brings their addresses back. Says whether it could be undone;

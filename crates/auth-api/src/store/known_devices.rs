@@ -120,7 +120,10 @@ pub async fn untrust_all(conn: &mut AsyncPgConnection, user: UserId) -> pg::Resu
     let trusted = known_devices::table
         .filter(known_devices::user_id.eq(user.into_untyped_uuid()))
         .filter(known_devices::trusted_until.is_not_null());
-    Ok(diesel::update(trusted).set(known_devices::trusted_until.eq(None::<DateTime<Utc>>)).execute(conn).await?)
+    Ok(diesel::update(trusted)
+        .set(known_devices::trusted_until.eq(None::<DateTime<Utc>>))
+        .execute(conn)
+        .await?)
 }
 
 /// Forgets every device of the user; says how many.

@@ -102,26 +102,32 @@ pub async fn consume(
     purpose: Purpose,
     now: DateTime<Utc>,
 ) -> pg::Result<Option<UserId>> {
+    Ok(consume_dated(conn, hash, purpose, now).await?.map(|(user, _)| user))
+}
+
+/// [`consume`] that also tells when the token was made.
+pub async fn consume_dated(
+    conn: &mut AsyncPgConnection,
+    hash: &SecretHash,
+    purpose: Purpose,
+    now: DateTime<Utc>,
+) -> pg::Result<Option<(UserId, DateTime<Utc>)>> {
     let live = one_time_tokens::table
         .filter(one_time_tokens::token_hash.eq(hash.as_bytes()))
         .filter(one_time_tokens::purpose.eq(purpose.name()))
         .filter(one_time_tokens::consumed_at.is_null())
         .filter(one_time_tokens::expires_at.gt(now));
-    let user: Option<Uuid> = diesel::update(live)
+    let used: Option<(Uuid, DateTime<Utc>)> = diesel::update(live)
         .set(one_time_tokens::consumed_at.eq(now))
-        .returning(one_time_tokens::user_id)
+        .returning((one_time_tokens::user_id, one_time_tokens::created_at))
         .get_result(conn)
         .await
         .optional()?;
-    Ok(user.map(UserId::from_untyped_uuid))
+    Ok(used.map(|(user, created_at)| (UserId::from_untyped_uuid(user), created_at)))
 }
 
 /// Forgets every token of the user and purpose that was not used yet.
-pub async fn forget_unused(
-    conn: &mut AsyncPgConnection,
-    user: UserId,
-    purpose: Purpose,
-) -> pg::Result<()> {
+pub async fn forget_unused(conn: &mut AsyncPgConnection, user: UserId, purpose: Purpose) -> pg::Result<()> {
     let unused = one_time_tokens::table
         .filter(one_time_tokens::user_id.eq(user.into_untyped_uuid()))
         .filter(one_time_tokens::purpose.eq(purpose.name()))

@@ -64,3 +64,13 @@ pub async fn use_step(conn: &mut AsyncPgConnection, user: UserId, step: i64) -> 
 pub async fn delete(conn: &mut AsyncPgConnection, user: UserId) -> pg::Result<bool> {
     Ok(diesel::delete(totp_factors::table.find(user.into_untyped_uuid())).execute(conn).await? == 1)
 }
+
+/// Takes the user's away if it was set up at `since` or later; says whether it did.
+pub async fn delete_since(
+    conn: &mut AsyncPgConnection,
+    user: UserId,
+    since: DateTime<Utc>,
+) -> pg::Result<bool> {
+    let newer = totp_factors::table.find(user.into_untyped_uuid()).filter(totp_factors::enabled_at.ge(since));
+    Ok(diesel::delete(newer).execute(conn).await? == 1)
+}

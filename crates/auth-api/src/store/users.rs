@@ -299,7 +299,8 @@ pub async fn replace_password_hash(
     old_sealed: &[u8],
     new_sealed: &[u8],
 ) -> pg::Result<bool> {
-    let same = users::table.filter(users::id.eq(id.into_untyped_uuid())).filter(users::password.eq(old_sealed));
+    let same =
+        users::table.filter(users::id.eq(id.into_untyped_uuid())).filter(users::password.eq(old_sealed));
     Ok(diesel::update(same).set(users::password.eq(new_sealed)).execute(conn).await? == 1)
 }
 
@@ -383,11 +384,7 @@ pub async fn due_for_deletion(
 }
 
 /// Deletes the account with everything that belongs to it, if its time has come; says whether it did.
-pub async fn delete_if_due(
-    conn: &mut AsyncPgConnection,
-    id: UserId,
-    now: DateTime<Utc>,
-) -> pg::Result<bool> {
+pub async fn delete_if_due(conn: &mut AsyncPgConnection, id: UserId, now: DateTime<Utc>) -> pg::Result<bool> {
     let due = users::table.find(id.into_untyped_uuid()).filter(users::deletes_at.le(now));
     Ok(diesel::delete(due).execute(conn).await? == 1)
 }

@@ -113,11 +113,19 @@ pub async fn protect(
 ) -> (Authenticator, Vec<String>, String) {
     api.verified_account(email).await;
     let tokens = api.login_tokens(email).await;
-    let old_token = token(&tokens, "accessToken");
-    let enrolment = body(by(api, &old_token, ENABLE_INIT, None).await).await;
+    set_up(api, clock, &token(&tokens, "accessToken")).await
+}
+
+/// Turns the second factor of the account of `access_token` on; the app, the recovery codes and the new access token.
+pub async fn set_up(
+    api: &TestApi,
+    clock: &Arc<ManualClock>,
+    access_token: &str,
+) -> (Authenticator, Vec<String>, String) {
+    let enrolment = body(by(api, access_token, ENABLE_INIT, None).await).await;
     let app = Authenticator::new(enrolment["secret"].as_str().unwrap(), clock);
     let request = json!({"challengeId": enrolment["challengeId"], "otp": app.code()});
-    let answer = by(api, &old_token, ENABLE_COMPLETE, Some(&request)).await;
+    let answer = by(api, access_token, ENABLE_COMPLETE, Some(&request)).await;
     assert_eq!(answer.status(), StatusCode::OK);
     let enabled = body(answer).await;
     let codes = enabled["recoveryCodes"].as_array().unwrap();

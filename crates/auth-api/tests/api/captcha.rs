@@ -115,6 +115,10 @@ async fn cap_01_what_cannot_be_a_token_asks_nobody() {
     for length in [2049, 3 * 1024] {
         problem(register(&api, "x".repeat(length)).await, 400, "captcha_invalid").await;
     }
+    let good = good_token();
+    for token in [format!("{good} "), format!("{good}\n"), format!("{good}\0"), format!("{good}é")] {
+        problem(register(&api, token).await, 400, "captcha_invalid").await;
+    }
     for token in [json!(7), json!(true), json!(["token"]), json!({"token": "token"})] {
         assert_eq!(register(&api, token).await.status(), StatusCode::BAD_REQUEST);
     }
@@ -199,6 +203,33 @@ async fn cap_04_where_the_operator_wants_it_a_few_register_while_the_provider_is
     problem(register_from(&api, client, good_token()).await, 503, "captcha_unavailable").await;
     assert_eq!(register(&api, good_token()).await.status(), StatusCode::ACCEPTED);
     problem(register(&api, "").await, 400, "captcha_required").await;
+}
+
+/// Logins go on while the provider is away, so nothing that a token can provoke may look like that.
+#[tokio::test(flavor = "multi_thread")]
+async fn cap_04_what_the_provider_cannot_judge_opens_no_login() {
+    let turnstile = fake().await;
+    let api = api(&turnstile, SECRET).await;
+    for _ in 0..3 {
+        problem(api.login("ada@example.test", PASSWORD).await, 401, "invalid_credentials").await;
+    }
+    let login = async || {
+        let token = token("login", "app.example.test");
+        let body = json!({"email": "ada@example.test", "password": PASSWORD, "captchaToken": token});
+        api.post("/v1/auth/login", &body).await
+    };
+    turnstile.set_fault(Some(TurnstileFault::BadRequest));
+    for _ in 0..6 {
+        problem(login().await, 400, "captcha_invalid").await;
+    }
+    assert!(metric(&api, "captcha_provider_up", "") > 0.0, "no token opens the breaker");
+    problem(register(&api, good_token()).await, 503, "captcha_unavailable").await;
+
+    turnstile.set_fault(Some(TurnstileFault::Stall));
+    let started = Instant::now();
+    problem(login().await, 401, "invalid_credentials").await;
+    let took = started.elapsed();
+    assert!(took < Duration::from_millis(2_300), "a hash is still to come after {took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    authenticator::{EMAIL, ProtectedAccount, by, start, token},
+    authenticator::{EMAIL, ProtectedAccount, by, set_up, start, token},
     harness::{PASSWORD, TestApi, body, problem},
     mail_links::{
         CHANGE_EMAIL, CHANGE_PASSWORD, CONFIRM, NEW_PASSWORD, REAUTHENTICATE, UNDO, follow, mails_to,
@@ -25,7 +25,7 @@ async fn logged_in(api: &TestApi, email: &str) -> String {
 }
 
 async fn ask(api: &TestApi, access: &str, new_email: &str) -> Response {
-    by(api, access, CHANGE_EMAIL, Some(&json!({"newEmail": new_email}))).await
+    by(api, access, CHANGE_EMAIL, Some(&json!({"newEmail": new_email, "password": PASSWORD}))).await
 }
 
 /// Moves the account of `access` to `new_email`.
@@ -53,8 +53,12 @@ async fn notices(api: &TestApi, email: &str) -> Vec<(bool, bool)> {
 async fn rst_07_a_stolen_session_moves_no_account() {
     let (api, clock) = start().await;
     let access = logged_in(&api, EMAIL).await;
-    clock.advance(TimeDelta::minutes(6));
-    problem(ask(&api, &access, EVE).await, 401, "reauth_required").await;
+    let session_only = json!({"newEmail": EVE});
+    for minutes in [0, 6] {
+        clock.advance(TimeDelta::minutes(minutes));
+        let refused = by(&api, &access, CHANGE_EMAIL, Some(&session_only)).await;
+        problem(refused, 401, "reauth_required").await;
+    }
     let wrong = json!({"newEmail": EVE, "password": "another wrong password"});
     problem(by(&api, &access, CHANGE_EMAIL, Some(&wrong)).await, 401, "invalid_credentials").await;
     assert!(notices(&api, EMAIL).await.is_empty());
@@ -99,17 +103,39 @@ async fn rst_07_a_second_factor_is_asked_for() {
     let api = &account.api;
     account.clock.advance(TimeDelta::minutes(6));
     let access = &account.access_token;
-    problem(ask(api, access, NEW).await, 401, "reauth_required").await;
-    let request = json!({"newEmail": NEW, "password": PASSWORD});
-    problem(by(api, access, CHANGE_EMAIL, Some(&request)).await, 401, "otp_required").await;
+    problem(ask(api, access, NEW).await, 401, "otp_required").await;
     let request = json!({"newEmail": NEW, "password": PASSWORD, "otp": account.app.code()});
     assert_eq!(by(api, access, CHANGE_EMAIL, Some(&request)).await.status(), StatusCode::ACCEPTED);
 
-    // Or a privileged window is opened with it before.
+    // A privileged window does not do.
     account.clock.advance(TimeDelta::minutes(1));
     let proof = json!({"password": PASSWORD, "otp": account.app.code()});
     let privileged = token(&body(by(api, access, REAUTHENTICATE, Some(&proof)).await).await, "accessToken");
-    assert_eq!(ask(api, &privileged, NEW).await.status(), StatusCode::ACCEPTED);
+    let request = json!({"newEmail": NEW});
+    problem(by(api, &privileged, CHANGE_EMAIL, Some(&request)).await, 401, "reauth_required").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_at_the_password_lock_and_the_owner_hears_of_it() {
+    let (api, _) = start().await;
+    let access = logged_in(&api, EMAIL).await;
+    let guess = async || {
+        let wrong = json!({"newEmail": EVE, "password": "another wrong password"});
+        by(&api, &access, CHANGE_EMAIL, Some(&wrong)).await
+    };
+    for _ in 0..5 {
+        problem(guess().await, 401, "invalid_credentials").await;
+    }
+    problem(guess().await, 429, "too_many_attempts").await;
+    let locks = api.facts("security.account_locked").await;
+    assert_eq!((locks.len(), &locks[0]["data"]["detail"]["factor"]), (1, &json!("password")));
+    assert!((api.metric("account_lockouts_total") - 1.0).abs() < 0.5);
+    assert!(mails_to(&api, EMAIL, MailTemplate::AccountLocked).await.is_empty());
+
+    api.execute("UPDATE auth.attempts SET consecutive = 99, blocked_until = NULL").await;
+    problem(guess().await, 401, "invalid_credentials").await;
+    assert_eq!(api.facts("security.account_locked").await.len(), 2);
+    assert_eq!(mails_to(&api, EMAIL, MailTemplate::AccountLocked).await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -230,10 +256,73 @@ async fn an_old_address_that_is_taken_is_not_given_back() {
     let access = logged_in(&api, EMAIL).await;
     change(&api, &access, NEW).await;
     let undo = newest_token(&api, EMAIL, MailTemplate::EmailChangeNotice).await;
-    api.execute("UPDATE auth.mail_allowances SET sent_at = '{}'").await;
-    api.verified_account(EMAIL).await;
+    api.verified_account(EVE).await;
+    api.execute(&format!("UPDATE auth.users SET email = '{EMAIL}' WHERE email = '{EVE}'")).await;
     problem(follow(&api, UNDO, &undo).await, 409, "email_taken").await;
     assert_eq!(api.login(NEW, PASSWORD).await.status(), StatusCode::OK, "nothing else changed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_address_becomes_nobody_elses_while_it_can_take_its_account_back() {
+    let (api, clock) = start().await;
+    let (ada, eve) = (logged_in(&api, EMAIL).await, logged_in(&api, EVE).await);
+    change(&api, &ada, NEW).await;
+    api.execute("UPDATE auth.mail_allowances SET sent_at = '{}'").await;
+
+    let sent = count(&api, EMAIL, MailTemplate::VerifyEmail).await;
+    api.register(EMAIL).await;
+    assert_eq!(count(&api, EMAIL, MailTemplate::VerifyEmail).await, sent);
+    assert_eq!(api.sql(&format!("SELECT count(*) FROM auth.users WHERE email = '{EMAIL}'")).await, "0");
+    let attempts = api.facts("user.register_attempt_existing").await;
+    assert_eq!((attempts.len(), &attempts[0]["data"]["detail"]["ownerNotified"]), (1, &json!(false)));
+    assert_eq!(ask(&api, &eve, EMAIL).await.status(), StatusCode::ACCEPTED);
+    let confirm = newest_token(&api, EMAIL, MailTemplate::EmailChangeConfirm).await;
+    problem(follow(&api, CONFIRM, &confirm).await, 409, "email_taken").await;
+    assert_eq!(email_of(&api, &eve).await, EVE);
+
+    // Its own account may move there again, and away.
+    clock.advance(TimeDelta::minutes(1));
+    change(&api, &ada, EMAIL).await;
+    clock.advance(TimeDelta::minutes(1));
+    change(&api, &ada, "third@example.test").await;
+    clock.advance(TimeDelta::hours(72));
+    api.verified_account(EMAIL).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn undoing_takes_away_the_second_factor_of_whoever_changed_the_address() {
+    let (api, clock) = start().await;
+    let access = logged_in(&api, EMAIL).await;
+    assert_eq!(ask(&api, &access, EVE).await.status(), StatusCode::ACCEPTED);
+    let confirm = newest_token(&api, EVE, MailTemplate::EmailChangeConfirm).await;
+    clock.advance(TimeDelta::minutes(1));
+    set_up(&api, &clock, &access).await;
+    assert_eq!(follow(&api, CONFIRM, &confirm).await.status(), StatusCode::OK);
+    let undo = newest_token(&api, EMAIL, MailTemplate::EmailChangeNotice).await;
+    assert_eq!(follow(&api, UNDO, &undo).await.status(), StatusCode::OK);
+    assert_eq!(count(&api, EMAIL, MailTemplate::TotpDisabled).await, 1);
+    assert_eq!(api.facts("mfa.totp_disabled").await.len(), 1);
+    let link = newest_token(&api, EMAIL, MailTemplate::ResetPassword).await;
+    assert_eq!(reset(&api, &link, NEW_PASSWORD).await.status(), StatusCode::OK);
+    assert_eq!(body(api.login(EMAIL, NEW_PASSWORD).await).await["requires2fa"], false);
+    assert_eq!(api.sql("SELECT count(*) FROM auth.recovery_codes").await, "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn undoing_leaves_an_older_second_factor() {
+    let account = ProtectedAccount::new().await;
+    let api = &account.api;
+    let request = json!({"newEmail": EVE, "password": PASSWORD, "otp": account.app.code()});
+    let asked = by(api, &account.access_token, CHANGE_EMAIL, Some(&request)).await;
+    assert_eq!(asked.status(), StatusCode::ACCEPTED);
+    let confirm = newest_token(api, EVE, MailTemplate::EmailChangeConfirm).await;
+    assert_eq!(follow(api, CONFIRM, &confirm).await.status(), StatusCode::OK);
+    let undo = newest_token(api, EMAIL, MailTemplate::EmailChangeNotice).await;
+    assert_eq!(follow(api, UNDO, &undo).await.status(), StatusCode::OK);
+    let link = newest_token(api, EMAIL, MailTemplate::ResetPassword).await;
+    assert_eq!(reset(api, &link, NEW_PASSWORD).await.status(), StatusCode::OK);
+    assert_eq!(body(api.login(EMAIL, NEW_PASSWORD).await).await["requires2fa"], true);
+    assert!(api.facts("mfa.totp_disabled").await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -293,16 +382,20 @@ async fn rst_11_owners_hear_of_every_change() {
     let link = reset_token(api, clock, EMAIL).await;
 
     // The address: the old one at request and completion, the new one at request.
-    assert_eq!(ask(api, &access, NEW).await.status(), StatusCode::ACCEPTED);
+    let change = json!({"newEmail": NEW, "password": NEW_PASSWORD, "otp": app.code()});
+    assert_eq!(by(api, &access, CHANGE_EMAIL, Some(&change)).await.status(), StatusCode::ACCEPTED);
+    clock.advance(TimeDelta::minutes(1));
     assert_eq!(count(api, NEW, MailTemplate::EmailChangeConfirm).await, 1);
     assert_eq!(count(api, EMAIL, MailTemplate::EmailChangeNotice).await, 1);
     assert_eq!(reset(api, &link, PASSWORD).await.status(), StatusCode::OK);
     assert_eq!(count(api, EMAIL, MailTemplate::PasswordChanged).await, 2);
     let access = account.log_in().await;
     clock.advance(TimeDelta::minutes(1));
-    assert_eq!(ask(api, &access, NEW).await.status(), StatusCode::ACCEPTED);
+    let change = json!({"newEmail": NEW, "password": PASSWORD, "otp": app.code()});
+    assert_eq!(by(api, &access, CHANGE_EMAIL, Some(&change)).await.status(), StatusCode::ACCEPTED);
     let confirm = newest_token(api, NEW, MailTemplate::EmailChangeConfirm).await;
     assert_eq!(follow(api, CONFIRM, &confirm).await.status(), StatusCode::OK);
+    clock.advance(TimeDelta::minutes(1));
     assert_eq!(notices(api, EMAIL).await, [(false, false), (false, false), (true, true)]);
 
     // The second factor, disabled: told to the address that the account has by now.

@@ -117,12 +117,6 @@ impl FakeSessions {
         self.state().sessions.values().filter(|session| session.live).count()
     }
 
-    /// The live sessions of `user`, the newest first.
-    pub fn live_of(&self, user: UserId) -> Vec<SessionId> {
-        let sessions = self.state().live_of(&user.to_string());
-        sessions.iter().map(|(id, _)| id.to_string().parse().unwrap()).collect()
-    }
-
     /// From now on every call answers UNAVAILABLE, or none does any more.
     pub fn set_unavailable(&self, unavailable: bool) {
         self.state().unavailable = unavailable;
@@ -406,7 +400,7 @@ impl SessionService for FakeSessions {
         &self,
         _request: Request<proto::GetPublicKeysRequest>,
     ) -> Result<Response<proto::GetPublicKeysResponse>, Status> {
-        self.reached()?;
+        drop(self.reached()?);
         let key = proto::PublicKey {
             kid: "k4.pid.example".to_owned(),
             paserk: "k4.public.example".to_owned(),

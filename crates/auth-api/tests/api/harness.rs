@@ -107,7 +107,10 @@ impl TestApi {
             allowed_hosts: hosts(changes.allowed_hosts),
             origins: Origins {
                 cors: CORS_ORIGINS.iter().map(|origin| origin.parse().unwrap()).collect(),
-                own: ["https://api.example.test", FRONTEND].iter().map(|origin| origin.parse().unwrap()).collect(),
+                own: ["https://api.example.test", FRONTEND]
+                    .iter()
+                    .map(|origin| origin.parse().unwrap())
+                    .collect(),
             },
             limits: limits(&changes.limits),
             metrics_allow: vec![changes.metrics_allow.unwrap_or("127.0.0.0/8").parse().unwrap()],

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use clock::ManualClock;
 use futures::future::join_all;
 use reqwest::{Method, Response, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::{Changes, PASSWORD, TestApi, body, problem};
 
@@ -19,6 +19,10 @@ async fn register(api: &TestApi, key: &str, email: &str, password: &str) -> Resp
 async fn registrations(api: &TestApi) -> usize {
     api.deferred_done().await;
     api.facts("user.registered").await.len()
+}
+
+async fn kept(api: &TestApi) -> String {
+    api.sql("SELECT count(*) FROM auth.idempotency_keys").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,15 +79,22 @@ async fn parallel_requests_with_one_key_are_done_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_is_an_answer_and_a_failure_is_none() {
+async fn refusals_and_failures_leave_nothing_and_the_key_free() {
     let api = TestApi::start_with(Changes { registration_closed: true, ..Changes::default() }).await;
-    let refused: Value = body(register(&api, KEY, EMAIL, PASSWORD).await).await;
-    assert_eq!(refused["code"], "registration_disabled");
-    let again = register(&api, KEY, EMAIL, PASSWORD).await;
-    assert_eq!(again.headers()["content-type"], "application/problem+json");
-    assert_eq!(body(again).await, refused);
+    for _ in 0..2 {
+        problem(register(&api, KEY, EMAIL, PASSWORD).await, 403, "registration_disabled").await;
+    }
+    assert_eq!(kept(&api).await, "0");
 
     let api = TestApi::start().await;
+    for number in 0..10 {
+        let junk = json!({"token": format!("fat_{number:043}"), "newPassword": PASSWORD});
+        let request = api.request(Method::POST, "/v1/auth/reset-password");
+        let request = request.header("idempotency-key", format!("{KEY}-{number}")).json(&junk);
+        problem(request.send().await.unwrap(), 400, "token_invalid").await;
+    }
+    assert_eq!(kept(&api).await, "0");
+    problem(register(&api, KEY, EMAIL, "passwordpassword").await, 422, "password_common").await;
     api.execute("ALTER TABLE auth.deferred_requests RENAME TO elsewhere").await;
     problem(register(&api, KEY, EMAIL, PASSWORD).await, 500, "internal").await;
     api.execute("ALTER TABLE auth.elsewhere RENAME TO deferred_requests").await;

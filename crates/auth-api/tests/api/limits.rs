@@ -81,6 +81,20 @@ async fn reg_13_registrations_are_limited_by_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_network_cannot_ask_for_any_number_of_mails() {
+    let api = limited().await;
+    let forgot = async |from: &str| {
+        let body = json!({"email": "ada@example.test"});
+        post(&api, "/v1/auth/forgot-password", from, &body).await
+    };
+    for host in 0..50 {
+        assert_eq!(forgot(&format!("203.0.113.{host}")).await.status(), StatusCode::ACCEPTED);
+    }
+    problem(forgot("203.0.113.50").await, 429, "rate_limited").await;
+    assert_eq!(forgot("203.0.114.50").await.status(), StatusCode::ACCEPTED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_user_is_limited_and_other_users_are_not() {
     let api = limited().await;
     for (email, from) in [("ada@example.test", "203.0.113.1"), ("bob@example.test", "203.0.113.2")] {

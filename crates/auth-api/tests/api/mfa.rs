@@ -71,7 +71,7 @@ async fn mfa_03_guesses_are_counted_by_user_whatever_they_are_made_with() {
     // Neither a new password login nor another kind of code, nor a session, is a way around.
     let second = account.challenge().await;
     let locked = account.verify(&second, &account.app.code()).await;
-    assert_eq!(locked.headers()["retry-after"], "901");
+    assert_eq!(locked.headers()["retry-after"], "900");
     problem(locked, 423, "second_factor_locked").await;
     problem(account.recover(&second, &account.recovery_codes[0]).await, 423, "second_factor_locked").await;
     let by_password =

@@ -112,7 +112,7 @@ async fn reg_09_guessable_passwords_are_refused_with_a_reason_everywhere() {
             assert_eq!(error["detail"], refusal["detail"]);
         }
         assert!(api.metric("password_hash_seconds") <= hashes, "{endpoint:?} hashes what it refuses");
-        assert_eq!(api.metric("password_breached_total"), 1.0);
+        assert!((api.metric("password_breached_total") - 1.0).abs() < 0.5);
         request[endpoint.field()] = "correct horse battery staple".into();
         assert!(post(&api, path, &request).await.status().is_success(), "{endpoint:?}");
     }
@@ -145,7 +145,7 @@ async fn reg_09_a_breach_filter_that_only_warns_accepts_and_counts() {
     let api = TestApi::start_with(Changes { passwords: Some(policy), ..Changes::default() }).await;
     let answer = post(&api, "/v1/auth/register", &json!({"email": EMAIL, "password": BREACHED})).await;
     assert_eq!(answer.status(), StatusCode::ACCEPTED);
-    assert_eq!(api.metric("password_breached_total"), 1.0);
+    assert!((api.metric("password_breached_total") - 1.0).abs() < 0.5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,13 +166,13 @@ async fn reg_10_what_is_too_long_is_refused_before_anything_is_hashed() {
         let request = json!({"email": EMAIL, "password": "x".repeat(bytes)});
         problem(post(&api, "/v1/auth/register", &request).await, 413, "payload_too_large").await;
     }
-    assert_eq!(api.metric("password_hash_seconds"), 0.0);
+    assert!(api.metric("password_hash_seconds") < 0.5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reg_10_all_of_256_code_points_count() {
     let api = TestApi::start().await;
-    let words: String = (0..64).map(|number| format!("{number:02}é ")).collect();
+    let words = (0..64).map(|number| format!("{number:02}é ")).collect::<Vec<_>>().concat();
     assert_eq!((words.chars().count(), words.len()), (256, 320));
     api.verified_account(EMAIL).await;
     set_password(&api, &words, HashParameters::FLOOR, PASSWORD_KEYS).await;
@@ -183,7 +183,7 @@ async fn reg_10_all_of_256_code_points_count() {
     }
 }
 
-/// Numbers that are the same in every run (SplitMix64).
+/// Numbers that are the same in every run (`SplitMix64`).
 struct Numbers(u64);
 
 impl Numbers {

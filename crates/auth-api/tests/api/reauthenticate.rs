@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     authenticator::{EMAIL, ProtectedAccount, by, start, token},
     harness::{PASSWORD, TestApi, body, problem},
-    mail_links::{CHANGE_EMAIL, REAUTHENTICATE},
+    mail_links::REAUTHENTICATE,
 };
 
 async fn reauthenticate(api: &TestApi, access: &str, proof: &Value) -> Response {
@@ -14,7 +14,7 @@ async fn reauthenticate(api: &TestApi, access: &str, proof: &Value) -> Response 
 
 /// Something that asks for a recent authentication.
 async fn protected(api: &TestApi, access: &str) -> Response {
-    by(api, access, CHANGE_EMAIL, Some(&json!({"newEmail": "new@example.test"}))).await
+    by(api, access, "/v1/auth/me/export", None).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -42,7 +42,8 @@ async fn a_forgotten_password_is_replaced() {
 
     let answer = reset(&api, &token, NEW_PASSWORD).await;
     assert_eq!(answer.status(), StatusCode::OK);
-    assert!(answer.headers().get("set-cookie").is_none());
+    assert_eq!(answer.headers().get_all("set-cookie").iter().count(), 1);
+    assert!(device_cookie(&answer).is_some());
     assert_eq!(body(answer).await, json!({"status": "password_reset"}));
     assert_eq!(api.sessions.live(), 0, "nobody is logged in by it");
     problem(api.login(EMAIL, PASSWORD).await, 401, "invalid_credentials").await;
@@ -106,6 +107,28 @@ async fn a_reset_ends_a_lock_and_keeps_the_second_factor() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn after_a_reset_nobody_elses_guesses_keep_the_owner_out() {
+    let account = ProtectedAccount::new().await;
+    let api = &account.api;
+    let token = reset_token(api, &account.clock, EMAIL).await;
+    // A key keeps the answer for its repetition, but not the cookie.
+    let request = anywhere(api, RESET).header("idempotency-key", "8e03978e-40d5-43dd-bc93-6894a57f9324");
+    let request = request.json(&json!({"token": token, "newPassword": NEW_PASSWORD}));
+    let (again, answer) = (request.try_clone().unwrap(), request.send().await.unwrap());
+    let cookie = device_cookie(&answer).unwrap();
+    assert_eq!(device_cookie(&again.send().await.unwrap()), None);
+    for _ in 0..5 {
+        api.login(EMAIL, "another wrong password").await;
+    }
+    problem(api.login(EMAIL, NEW_PASSWORD).await, 429, "too_many_attempts").await;
+    let credentials = json!({"email": EMAIL, "password": NEW_PASSWORD});
+    let login =
+        anywhere(api, "/v1/auth/login").header("cookie", cookie).json(&credentials).send().await.unwrap();
+    assert_eq!(login.status(), StatusCode::OK);
+    assert_eq!(body(login).await["requires2fa"], true, "the browser is known and not trusted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn while_sessions_cannot_end_nothing_changes() {
     let (api, clock) = start().await;
     api.verified_account(EMAIL).await;
@@ -166,7 +189,7 @@ async fn begin_everything(api: &TestApi) -> (String, Value) {
     let login = api.login(EMAIL, PASSWORD).await;
     assert!(device_cookie(&login).is_some());
     let access = token(&body(login).await, "accessToken");
-    let change = json!({"newEmail": EVE});
+    let change = json!({"newEmail": EVE, "password": PASSWORD});
     assert_eq!(by(api, &access, CHANGE_EMAIL, Some(&change)).await.status(), StatusCode::ACCEPTED);
     let enrolment = body(by(api, &access, ENABLE_INIT, None).await).await;
     (newest_token(api, EVE, MailTemplate::EmailChangeConfirm).await, enrolment)
@@ -187,7 +210,7 @@ async fn reg_05_what_an_attacker_began_ends_with_a_new_password() {
     let (confirm, enrolment) = begin_everything(&api).await;
     let link = reset_token(&api, &clock, EMAIL).await;
     assert_eq!(reset(&api, &link, NEW_PASSWORD).await.status(), StatusCode::OK);
-    assert_eq!(api.sql("SELECT count(*) FROM auth.known_devices").await, "0");
+    assert_eq!(api.sql("SELECT count(*) FROM auth.known_devices").await, "1", "the resetting browser");
     let owner = body(api.login(EMAIL, NEW_PASSWORD).await).await;
     assert_nothing_is_pending(&api, &confirm, &enrolment, &token(&owner, "accessToken")).await;
 
@@ -212,10 +235,8 @@ async fn rst_02_a_token_is_good_for_its_purpose_and_its_account_only() {
     api.register("new@example.test").await;
     let access = token(&api.login_tokens(EMAIL).await, "accessToken");
     for new in ["second@example.test", "third@example.test"] {
-        assert_eq!(
-            by(&api, &access, CHANGE_EMAIL, Some(&json!({"newEmail": new}))).await.status(),
-            StatusCode::ACCEPTED
-        );
+        let change = json!({"newEmail": new, "password": PASSWORD});
+        assert_eq!(by(&api, &access, CHANGE_EMAIL, Some(&change)).await.status(), StatusCode::ACCEPTED);
         let confirm = newest_token(&api, new, MailTemplate::EmailChangeConfirm).await;
         if new == "second@example.test" {
             assert_eq!(follow(&api, CONFIRM, &confirm).await.status(), StatusCode::OK);

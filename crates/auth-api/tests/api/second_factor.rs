@@ -181,6 +181,26 @@ async fn a_recovery_code_stands_for_the_app() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_session_service_is_away_no_code_is_used_up() {
+    let account = ProtectedAccount::new().await;
+    let (challenge, another) = (account.challenge().await, account.challenge().await);
+    let code = &account.recovery_codes[0];
+    let by_password = json!({"email": EMAIL, "password": PASSWORD, "recoveryCode": code});
+    account.api.sessions.set_unavailable(true);
+    // More often than a challenge may be tried.
+    for _ in 0..6 {
+        problem(account.verify(&challenge, &account.app.code()).await, 503, "unavailable").await;
+        problem(account.recover(&another, code).await, 503, "unavailable").await;
+        let answer = anywhere(&account.api, RECOVERY_LOGIN).json(&by_password).send().await.unwrap();
+        problem(answer, 503, "unavailable").await;
+    }
+    account.api.sessions.set_unavailable(false);
+    assert_eq!(account.verify(&challenge, &account.app.code()).await.status(), StatusCode::OK);
+    let recovered = body(account.recover(&another, code).await).await;
+    assert_eq!(recovered["recoveryCodesRemaining"], 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn new_recovery_codes_take_the_place_of_all_others() {
     let account = ProtectedAccount::new().await;
     let proof = json!({"password": PASSWORD, "otp": account.app.code()});

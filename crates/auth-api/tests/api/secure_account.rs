@@ -1,15 +1,18 @@
+use std::sync::Arc;
+
 use auth_events::commands::MailTemplate;
 use chrono::TimeDelta;
+use clock::ManualClock;
 use futures::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use crate::{
-    authenticator::{EMAIL, anywhere, by, start, token},
-    harness::{PASSWORD, TestApi, problem},
+    authenticator::{EMAIL, ProtectedAccount, anywhere, by, set_up, start, token},
+    harness::{PASSWORD, TestApi, body, problem},
     mail_links::{
-        CHANGE_EMAIL, CONFIRM, NEW_PASSWORD, SECURE, follow, mails_to, newest_token, reset, reset_token,
-        tokens_to,
+        CHANGE_EMAIL, CONFIRM, NEW_PASSWORD, SECURE, UNDO, follow, mails_to, newest_token, reset,
+        reset_token, tokens_to,
     },
 };
 
@@ -24,7 +27,7 @@ async fn intruded(api: &TestApi) -> String {
 async fn an_owner_throws_an_intruder_out() {
     let (api, _) = start().await;
     let intruder = intruded(&api).await;
-    let change = json!({"newEmail": "eve@example.test"});
+    let change = json!({"newEmail": "eve@example.test", "password": PASSWORD});
     assert_eq!(by(&api, &intruder, CHANGE_EMAIL, Some(&change)).await.status(), StatusCode::ACCEPTED);
     let confirm = newest_token(&api, "eve@example.test", MailTemplate::EmailChangeConfirm).await;
     let secure = newest_token(&api, EMAIL, MailTemplate::NewDevice).await;
@@ -89,4 +92,91 @@ async fn a_closed_account_is_secured_and_not_opened() {
         anywhere(&api, "/v1/auth/me/restore").json(&json!({"token": restore})).send().await.unwrap();
     assert_eq!(restored.status(), StatusCode::OK);
     problem(api.login(EMAIL, PASSWORD).await, 401, "invalid_credentials").await;
+}
+
+/// Moves the account to `new_email`.
+async fn change(api: &TestApi, access: &str, new_email: &str) {
+    let request = json!({"newEmail": new_email, "password": PASSWORD});
+    assert_eq!(by(api, access, CHANGE_EMAIL, Some(&request)).await.status(), StatusCode::ACCEPTED);
+    let confirm = newest_token(api, new_email, MailTemplate::EmailChangeConfirm).await;
+    assert_eq!(follow(api, CONFIRM, &confirm).await.status(), StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_gets_the_account_back_from_a_thief_who_moved_it() {
+    let (api, clock) = start().await;
+    let intruder = intruded(&api).await;
+    let secure = newest_token(&api, EMAIL, MailTemplate::NewDevice).await;
+    for eve in ["eve1@example.test", "eve2@example.test"] {
+        clock.advance(TimeDelta::minutes(1));
+        change(&api, &intruder, eve).await;
+    }
+    let (_, _, intruder) = set_up(&api, &clock, &intruder).await;
+    let thiefs = newest_token(&api, "eve2@example.test", MailTemplate::TotpEnabled).await;
+    let deletion = api.request(Method::DELETE, "/v1/auth/me").bearer_auth(&intruder).send().await.unwrap();
+    assert_eq!(deletion.status(), StatusCode::ACCEPTED);
+
+    assert_eq!(follow(&api, SECURE, &secure).await.status(), StatusCode::OK);
+    assert_eq!(api.sessions.live(), 0);
+    assert_eq!(api.sql("SELECT email || ' ' || status FROM auth.users").await, format!("{EMAIL} active"));
+    let undo = newest_token(&api, "eve1@example.test", MailTemplate::EmailChangeNotice).await;
+    problem(follow(&api, UNDO, &undo).await, 400, "token_invalid").await;
+    problem(follow(&api, SECURE, &thiefs).await, 400, "token_invalid").await;
+    for eve in ["eve1@example.test", "eve2@example.test"] {
+        assert!(mails_to(&api, eve, MailTemplate::ResetPassword).await.is_empty());
+    }
+    assert_eq!(mails_to(&api, EMAIL, MailTemplate::TotpDisabled).await.len(), 1);
+    let link = newest_token(&api, EMAIL, MailTemplate::ResetPassword).await;
+    assert_eq!(reset(&api, &link, NEW_PASSWORD).await.status(), StatusCode::OK);
+    let login = api.login(EMAIL, NEW_PASSWORD).await;
+    assert_eq!(login.status(), StatusCode::OK);
+    assert_eq!(body(login).await["requires2fa"], false);
+    assert_eq!(api.facts("user.email_change_undone").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_link_goes_to_a_thief_whose_victims_address_is_taken() {
+    let (api, clock) = start().await;
+    let intruder = intruded(&api).await;
+    let secure = newest_token(&api, EMAIL, MailTemplate::NewDevice).await;
+    change(&api, &intruder, "eve@example.test").await;
+    set_up(&api, &clock, &intruder).await;
+    api.verified_account("bob@example.test").await;
+    api.execute(&format!("UPDATE auth.users SET email = '{EMAIL}' WHERE email = 'bob@example.test'")).await;
+    assert_eq!(follow(&api, SECURE, &secure).await.status(), StatusCode::OK);
+    assert_eq!(api.sessions.live(), 0);
+    problem(api.login("eve@example.test", PASSWORD).await, 401, "invalid_credentials").await;
+    for email in [EMAIL, "eve@example.test"] {
+        assert!(mails_to(&api, email, MailTemplate::ResetPassword).await.is_empty());
+        assert!(mails_to(&api, email, MailTemplate::TotpDisabled).await.is_empty());
+    }
+    assert_eq!(api.sql("SELECT count(*) FROM auth.totp_factors").await, "0");
+    assert_eq!(api.login(EMAIL, PASSWORD).await.status(), StatusCode::OK, "whoever has the address keeps it");
+}
+
+/// On the clock of the machine, so that the link is not as old as what it takes away by chance.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_link_that_tells_of_a_second_factor_takes_it_away() {
+    let api = TestApi::start().await;
+    let intruder = intruded(&api).await;
+    let now = Arc::new(ManualClock::new(api.state.clock.now()));
+    set_up(&api, &now, &intruder).await;
+    let secure = newest_token(&api, EMAIL, MailTemplate::TotpEnabled).await;
+    assert_eq!(follow(&api, SECURE, &secure).await.status(), StatusCode::OK);
+    assert_eq!(api.sql("SELECT count(*) FROM auth.totp_factors").await, "0");
+    assert_eq!(api.sql("SELECT count(*) FROM auth.recovery_codes").await, "0");
+    assert_eq!(api.facts("mfa.totp_disabled").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_second_factor_stays() {
+    let account = ProtectedAccount::new().await;
+    let api = &account.api;
+    account.log_in().await;
+    let secure = newest_token(api, EMAIL, MailTemplate::NewDevice).await;
+    assert_eq!(follow(api, SECURE, &secure).await.status(), StatusCode::OK);
+    let link = newest_token(api, EMAIL, MailTemplate::ResetPassword).await;
+    assert_eq!(reset(api, &link, NEW_PASSWORD).await.status(), StatusCode::OK);
+    assert_eq!(body(api.login(EMAIL, NEW_PASSWORD).await).await["requires2fa"], true);
+    assert!(mails_to(api, EMAIL, MailTemplate::TotpDisabled).await.is_empty());
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     documented::operations,
-    harness::{Changes, PASSWORD, TestApi},
+    harness::{Changes, Limits, PASSWORD, TestApi},
 };
 
 const EXPECTED: &[(&str, &str)] = &[
@@ -35,13 +35,14 @@ async fn web_05_every_answer_has_the_security_headers() {
         }
     }
     answers.extend(forced(&api).await);
+    answers.extend(limited_and_unavailable().await);
     let mut statuses = BTreeSet::new();
     for answer in &answers {
         statuses.insert(answer.status().as_u16());
         check(answer);
     }
     // Whoever makes a new status: force it below.
-    for status in [200, 202, 303, 400, 401, 404, 405, 413, 415, 421, 422, 431, 500] {
+    for status in [200, 202, 303, 400, 401, 404, 405, 413, 415, 421, 422, 429, 431, 500, 503] {
         assert!(statuses.contains(&status), "{status} is not among {statuses:?}");
     }
 }
@@ -84,5 +85,17 @@ async fn forced(api: &TestApi) -> Vec<Response> {
     // A defect: no table.
     api.execute("ALTER TABLE auth.users RENAME TO gone").await;
     answers.push(api.login("ada@example.test", PASSWORD).await);
+    answers
+}
+
+/// The answers of a limit that is used up, and of an outage.
+async fn limited_and_unavailable() -> Vec<Response> {
+    let api = TestApi::start_with(Changes { limits: Limits::InProcess, ..Changes::default() }).await;
+    let mut answers = Vec::new();
+    for _ in 0..11 {
+        answers.push(api.login("nobody@example.test", PASSWORD).await);
+    }
+    api.sessions.set_unavailable(true);
+    answers.push(api.get("/v1/auth/me").bearer_auth("v4.public.x").send().await.unwrap());
     answers
 }

@@ -1,7 +1,11 @@
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::harness::{PASSWORD, TestApi, problem};
+use crate::{
+    authenticator::anywhere,
+    harness::{PASSWORD, TestApi, problem},
+    mail_links::device_cookie,
+};
 
 const VERIFY: &str = "/v1/auth/verify-email";
 const EMAIL: &str = "ada@example.test";
@@ -40,6 +44,22 @@ async fn another_browser_must_set_a_password_and_the_first_one_never_works() {
     assert_eq!(opened.status(), StatusCode::OK);
     problem(api.login(EMAIL, PASSWORD).await, 401, "invalid_credentials").await;
     assert_eq!(api.login(EMAIL, "the owner's own password").await.status(), StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_elses_guesses_keep_the_browser_out_that_opened_the_account() {
+    let api = TestApi::start().await;
+    let handle = api.register(EMAIL).await;
+    let token = api.verification_token(EMAIL).await;
+    let opened = api.post(VERIFY, &json!({"token": token, "registrationHandle": handle})).await;
+    let cookie = device_cookie(&opened).unwrap();
+    for _ in 0..5 {
+        problem(api.login(EMAIL, "another wrong password").await, 401, "invalid_credentials").await;
+    }
+    problem(api.login(EMAIL, PASSWORD).await, 429, "too_many_attempts").await;
+    let credentials = json!({"email": EMAIL, "password": PASSWORD});
+    let login = anywhere(&api, "/v1/auth/login").header("cookie", cookie).json(&credentials);
+    assert_eq!(login.send().await.unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,4 +111,15 @@ async fn following_the_link_uses_nothing_up() {
     assert_eq!(evil.headers()["location"], "https://app.example.test/verify-email");
     let opened = api.post(VERIFY, &json!({"token": token, "registrationHandle": handle})).await;
     assert_eq!(opened.status(), StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_before_there_was_an_account_do_not_lock_its_owner_out() {
+    let api = TestApi::start().await;
+    for _ in 0..5 {
+        problem(api.login(EMAIL, PASSWORD).await, 401, "invalid_credentials").await;
+    }
+    problem(api.login(EMAIL, PASSWORD).await, 429, "too_many_attempts").await;
+    api.verified_account(EMAIL).await;
+    assert_eq!(api.login(EMAIL, PASSWORD).await.status(), StatusCode::OK);
 }

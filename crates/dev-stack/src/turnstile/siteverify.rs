@@ -67,6 +67,7 @@ async fn siteverify(State(verifier): State<Arc<Verifier>>, headers: HeaderMap, b
             answer_rightly(State(verifier), headers, body).await;
             answer(StatusCode::OK, &refusal("internal-error"))
         }
+        Some(TurnstileFault::BadRequest) => answer(StatusCode::OK, &refusal("bad-request")),
         Some(TurnstileFault::ServerError) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         Some(TurnstileFault::Stall) => std::future::pending().await,
         Some(TurnstileFault::Html) => Html("<!doctype html><title>Just a moment...</title>").into_response(),

@@ -9,7 +9,7 @@ use std::{net::IpAddr, str::FromStr};
 pub use turnstile::{Turnstile, TurnstileSettings, is_test_key};
 
 /// The longest token that the provider issues.
-const MAX_TOKEN_CHARACTERS: usize = 2048;
+const MAX_TOKEN_BYTES: usize = 2048;
 
 /// Whether a request must prove that a person sent it, and how that is checked.
 #[derive(Clone)]
@@ -83,7 +83,8 @@ pub enum CaptchaError {
 }
 
 impl Captcha {
-    /// Checks the answer `token` that `client` gave for `action`. It takes at most two and a half seconds, whatever the provider does.
+    /// Checks the answer `token` that `client` gave for `action`. It takes at most two and a half seconds, for a login one and a half,
+    /// whatever the provider does.
     pub async fn verify(
         &self,
         token: Option<&str>,
@@ -92,8 +93,11 @@ impl Captcha {
     ) -> Result<(), CaptchaError> {
         let Self::Turnstile(turnstile) = self else { return Ok(()) };
         let token = token.filter(|token| !token.trim().is_empty()).ok_or(CaptchaError::Required)?;
-        if token.chars().count() > MAX_TOKEN_CHARACTERS {
+        if token.len() > MAX_TOKEN_BYTES {
             return Err(CaptchaError::Invalid("token-too-long".to_owned()));
+        }
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(CaptchaError::Invalid("token-malformed".to_owned()));
         }
         turnstile.verify(token, action, client).await
     }

@@ -22,6 +22,8 @@ use super::{
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Both attempts together: a request has three seconds, and after the captcha there is work to do.
 const TOTAL_TIMEOUT: Duration = Duration::from_millis(2500);
+/// The same for a login, whose password is still to be hashed.
+const LOGIN_TIMEOUT: Duration = Duration::from_millis(1500);
 /// A real answer has a few hundred bytes.
 const MAX_ANSWER_BYTES: usize = 16 * 1024;
 
@@ -86,7 +88,7 @@ impl Turnstile {
         let Some(call) = self.breaker.admit(Instant::now()) else {
             return unavailable("it failed too often and is not asked for a while".to_owned());
         };
-        let answer = match self.ask_twice(token, client).await {
+        let answer = match self.ask_twice(token, action, client).await {
             Ok(answer) => answer,
             Err(error) => {
                 call.failed(Instant::now());
@@ -111,14 +113,21 @@ impl Turnstile {
                 );
                 unavailable(format!("the provider refuses our secret: {codes}"))
             }
-            Verdict::Undecided => {
-                // Only what is certainly the provider's fault may open the breaker: the rest could be provoked by a token.
-                if answer.is_internal_error() {
-                    call.failed(Instant::now());
-                } else {
-                    call.succeeded();
-                }
+            Verdict::Undecided if answer.is_internal_error() => {
+                call.failed(Instant::now());
                 unavailable(format!("the provider answered {}", answer.codes()))
+            }
+            Verdict::Undecided => {
+                // A token could provoke this. So it does not open the breaker, and does not pass at a login, which goes on while the provider is away.
+                call.succeeded();
+                let codes = answer.codes();
+                match action {
+                    CaptchaAction::Login => {
+                        tracing::warn!("The captcha provider could not judge the token of a login: {codes}");
+                        Err(CaptchaError::Invalid("undecided".to_owned()))
+                    }
+                    _ => unavailable(format!("the provider answered {codes}")),
+                }
             }
         }
     }
@@ -129,7 +138,12 @@ impl Turnstile {
     }
 
     /// The provider documents that a repetition with the same key gets the first one's answer, although tokens count only once.
-    async fn ask_twice(&self, token: &str, client: Option<IpAddr>) -> anyhow::Result<Answer> {
+    async fn ask_twice(
+        &self,
+        token: &str,
+        action: CaptchaAction,
+        client: Option<IpAddr>,
+    ) -> anyhow::Result<Answer> {
         let key = Uuid::new_v4();
         let attempts = async {
             match self.ask(token, client, key).await {
@@ -140,7 +154,11 @@ impl Turnstile {
                 }
             }
         };
-        tokio::time::timeout(TOTAL_TIMEOUT, attempts).await.context("the provider took too long")?
+        let timeout = match action {
+            CaptchaAction::Login => LOGIN_TIMEOUT,
+            CaptchaAction::Register | CaptchaAction::Forgot | CaptchaAction::Resend => TOTAL_TIMEOUT,
+        };
+        tokio::time::timeout(timeout, attempts).await.context("the provider took too long")?
     }
 
     async fn ask(&self, token: &str, client: Option<IpAddr>, key: Uuid) -> anyhow::Result<Answer> {

@@ -102,11 +102,7 @@ fn parse(query: &str) -> Result<(Option<String>, u32), EdgeError> {
             }
             _ => {
                 let name: String = name.chars().take(100).collect();
-                return Err(EdgeError::invalid(
-                    &name,
-                    "unknown_parameter",
-                    "This parameter is not known.",
-                ));
+                return Err(EdgeError::invalid(&name, "unknown_parameter", "This parameter is not known."));
             }
         }
     }

@@ -31,7 +31,7 @@ pub struct ChangeEmailRequest {
     /// The new address.
     #[schema(example = "ada@example.org")]
     new_email: String,
-    /// The password, for whoever did not authenticate within the last five minutes.
+    /// The password, however recent the last authentication is.
     #[schema(example = "SecurePassword123")]
     password: Option<String>,
     /// A code of the authenticator app, or a recovery code, where the account has a second factor.

@@ -110,12 +110,9 @@ pub async fn login(
     charge(&state, &client, Route::Login).await?;
     let outcome = log_in(&state, login, &client.0).await?;
     Ok(match outcome {
-        LoginOutcome::Session(session) => {
-            session_tokens::logged_in(&state, &session, transport, |tokens| LoginResponse::Session {
-                requires2fa: false,
-                tokens,
-            })
-        }
+        LoginOutcome::Session(session) => session_tokens::logged_in(&state, &session, transport, |tokens| {
+            LoginResponse::Session { requires2fa: false, tokens }
+        }),
         LoginOutcome::Challenge(challenge) => HttpResponse::Ok().json(present(&challenge)),
     })
 }

@@ -60,7 +60,8 @@ pub struct RegisterResponse {
 /// Registers an address. The answer is the same whether or not it has an account.
 #[utoipa::path(tag = "accounts", request_body = RegisterRequest,
     params(("Idempotency-Key" = Option<String>, Header, example = "8e03978e-40d5-43dd-bc93-6894a57f9324",
-        description = "16 to 255 printable ASCII characters. The same key and body get the same answer for a day.")),
+        description = "16 to 255 printable ASCII characters. The same key and body get the same answer for a day, once a request was taken; \
+                       after a refusal the key is free again.")),
     responses(
     (status = 202, body = RegisterResponse),
     (status = 400, body = ProblemDocument, content_type = "application/problem+json"),

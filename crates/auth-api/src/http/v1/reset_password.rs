@@ -9,6 +9,7 @@ use crate::{
     domain::bearer_secret::OneTimeToken,
     http::{
         ApiError,
+        device_cookie::set_device_cookie,
         idempotency::answer_once,
         json::ValidJson,
         limits::{Route, charge},
@@ -39,10 +40,11 @@ pub struct ResetPasswordResponse {
 }
 
 /// Sets a new password and ends every session. Nobody is logged in by it, a second factor is asked for as before, and the owner gets a mail. A token
-/// works once; one whose request failed for another reason than the token stays good.
+/// works once, and makes the browser a known device by a cookie; one whose request failed for another reason than the token stays good.
 #[utoipa::path(tag = "accounts", request_body = ResetPasswordRequest,
     params(("Idempotency-Key" = Option<String>, Header, example = "8e03978e-40d5-43dd-bc93-6894a57f9324",
-        description = "16 to 255 printable characters: a request that comes again within a day with the same key gets the same answer and does nothing.")),
+        description = "16 to 255 printable characters: what comes again within a day after a success, with the same key, gets the same answer \
+                       and does nothing. After a refusal the key is free again.")),
     responses(
     (status = 200, body = ResetPasswordResponse),
     (status = 400, body = ProblemDocument, content_type = "application/problem+json",
@@ -64,9 +66,16 @@ pub async fn reset_password(
     ValidJson(body): ValidJson<ResetPasswordRequest>,
 ) -> Result<HttpResponse, ApiError> {
     charge(&state, &client, Route::Anonymous).await?;
-    answer_once(&state, &request, async || {
-        reset(&state, OneTimeToken::parse(&body.token), &body.new_password, &client.0).await?;
+    let mut device = None;
+    let mut answer = answer_once(&state, &request, async || {
+        let token = OneTimeToken::parse(&body.token);
+        device = Some(reset(&state, token, &body.new_password, &client.0).await?);
         Ok(HttpResponse::Ok().json(ResetPasswordResponse { status: "password_reset" }))
     })
-    .await
+    .await?;
+    // Never part of an answer that is kept: only the browser that made the change gets it.
+    if let Some(device) = &device {
+        set_device_cookie(&mut answer, device);
+    }
+    Ok(answer)
 }

@@ -9,7 +9,7 @@ use crate::{
     app::begin_session::LoggedIn,
     clients::sessions::IssuedTokens,
     http::{
-        device_cookie::device_cookie,
+        device_cookie::set_device_cookie,
         token_transport::{TokenTransport, refresh_cookie},
     },
     state::AppState,
@@ -42,10 +42,8 @@ pub fn logged_in<B: Serialize>(
     body: impl FnOnce(SessionTokens) -> B,
 ) -> HttpResponse {
     let mut answer = answer(state, &session.tokens, transport, body);
-    let cookie = session.device.as_ref().map(device_cookie);
-    // It fails only for a cookie that no header can hold, and ours is base64.
-    if cookie.is_some_and(|cookie| answer.add_cookie(&cookie).is_err()) {
-        tracing::error!("The device cookie could not be set");
+    if let Some(device) = &session.device {
+        set_device_cookie(&mut answer, device);
     }
     answer
 }

@@ -9,6 +9,7 @@ use crate::{
     domain::bearer_secret::{OneTimeToken, RegistrationHandle},
     http::{
         ApiError,
+        device_cookie::set_device_cookie,
         json::ValidJson,
         limits::{Route, charge},
         openapi::ProblemDocument,
@@ -68,7 +69,7 @@ pub struct VerifyEmailResponse {
     status: &'static str,
 }
 
-/// Opens the account.
+/// Opens the account. The browser becomes a known device by a cookie; nobody is logged in.
 #[utoipa::path(tag = "accounts", request_body = VerifyEmailRequest, responses(
     (status = 200, body = VerifyEmailResponse),
     (status = 400, body = ProblemDocument, content_type = "application/problem+json"),
@@ -92,6 +93,8 @@ pub async fn verify_email(
         new_password: body.new_password,
     };
     charge(&state, &client, Route::Anonymous).await?;
-    open_account(&state, verification, &client.0).await?;
-    Ok(HttpResponse::Ok().json(VerifyEmailResponse { status: "verified" }))
+    let device = open_account(&state, verification, &client.0).await?;
+    let mut answer = HttpResponse::Ok().json(VerifyEmailResponse { status: "verified" });
+    set_device_cookie(&mut answer, &device);
+    Ok(answer)
 }
