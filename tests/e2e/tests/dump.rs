@@ -1,7 +1,7 @@
 //! Whoever steals the databases and the queues finds nothing that opens anything.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 
 use e2e::{
     Stack,
@@ -167,7 +167,7 @@ async fn dump(stack: &Stack) -> String {
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut redis).await.unwrap();
     for key in keys {
         let value: redis::Value = redis::cmd("DUMP").arg(&key).query_async(&mut redis).await.unwrap();
-        dump.push_str(&format!("{key} {value:?}\n"));
+        writeln!(dump, "{key} {value:?}").unwrap();
     }
     dump + &queued(stack).await
 }
