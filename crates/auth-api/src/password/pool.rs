@@ -18,7 +18,7 @@ use super::{
 
 const MAX_QUEUE: usize = 64;
 /// Requests that are worked on for each hash at a time: while one hashes, others read and write.
-const ADMITTED_PER_PERMIT: usize = 4;
+const ADMITTED_PER_PERMIT: usize = 2;
 const MAX_WAIT: Duration = Duration::from_millis(500);
 
 /// All places in the queue are taken, or none came free in time.
