@@ -2,6 +2,7 @@
 # may be given to `make run`, for example `make run SEED_USERS=100`. `target/debug/dev-stack run --help` explains those of the stack.
 CARGO ?= cargo
 TEST_ARGS ?=
+BENCH_ARGS ?=
 
 SERVICES := auth-api session-service mailer audit-service
 BINARIES := $(addprefix -p ,$(SERVICES) dev-stack) --bins
@@ -10,7 +11,7 @@ PROGRAMS := $(or $(CARGO_TARGET_DIR),target)/debug
 DRIFT_TESTS := auth-proto/generated auth-events/schemas auth-api/openapi auth-api/errors threats/mapping
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop test soak fuzz-api lint fmt deps-check generate check-generated clean $(DRIFT_TESTS)
+.PHONY: help run stop test soak bench fuzz-api lint fmt deps-check generate check-generated clean $(DRIFT_TESTS)
 
 help: ## Show this help
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target what; do printf '  %-16s %s\n' "$$target" "$$what"; done
@@ -30,6 +31,10 @@ soak: ## Run the tests that take minutes, one after another; they are not part o
 	$(CARGO) test -p threats --test mapping
 	$(CARGO) build --release $(BINARIES)
 	$(dir $(PROGRAMS))release/dev-stack with-servers -- timeout 50m $(CARGO) test --release -p soak --no-fail-fast $(TEST_ARGS) -- --test-threads=1 --nocapture
+
+bench: ## Measure a release build against its budgets and write docs/BENCHMARKS.md (BENCH_ARGS is handed to `load bench`)
+	$(CARGO) build --release $(BINARIES) -p load
+	@$(dir $(PROGRAMS))release/load bench $(BENCH_ARGS)
 
 fuzz-api: ## Send generated requests to a private stack and compare its answers with its OpenAPI document
 	$(CARGO) build $(BINARIES)

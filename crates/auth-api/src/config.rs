@@ -4,9 +4,11 @@ mod captcha;
 mod limits;
 mod origins;
 mod passwords;
+mod tokens;
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use access_tokens::TokenScope;
 pub use captcha::{CaptchaConfig, CaptchaSettings};
 use clap::Args;
 use ipnet::IpNet;
@@ -14,7 +16,8 @@ pub use limits::{LimitConfig, LimitSettings};
 pub use passwords::PasswordSettings;
 use sealing::{KeyRing, MailboxPublicKey};
 use secrecy::{ExposeSecret, SecretString};
-use service_runtime::{CommonConfig, Environment, Problems};
+use service_runtime::{CommonConfig, Environment, Problems, ServiceAddress};
+pub use tokens::TokenSettings;
 use url::Url;
 
 use crate::{
@@ -40,12 +43,14 @@ pub struct Settings {
     /// The base address of the documentation of problems; PUBLIC_URL when missing.
     #[arg(long, env = "DOCS_URL")]
     docs_url: Option<String>,
-    /// session-service, as https://host:port.
+    /// session-service, as https://host:port; the host may resolve to several replicas, or there may be several addresses separated by commas.
     #[arg(long, env = "SESSION_SERVICE_URL")]
     session_service_url: Option<String>,
-    /// audit-service, as https://host:port.
+    /// audit-service, like SESSION_SERVICE_URL.
     #[arg(long, env = "AUDIT_SERVICE_URL")]
     audit_service_url: Option<String>,
+    #[command(flatten)]
+    tokens: TokenSettings,
     /// The proxies whose X-Forwarded-For is believed, as networks separated by commas; may be empty, and must be set in production.
     #[arg(long, env = "TRUSTED_PROXIES")]
     trusted_proxies: Option<String>,
@@ -120,9 +125,11 @@ pub struct Config {
     /// Where frontend, interface and documentation are.
     pub addresses: PublicAddresses,
     /// session-service.
-    pub session_service_url: Url,
+    pub session_service_url: ServiceAddress,
     /// audit-service.
-    pub audit_service_url: Url,
+    pub audit_service_url: ServiceAddress,
+    /// Which access tokens are ours.
+    pub token_scope: TokenScope,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// The names under which requests are answered.
@@ -240,6 +247,7 @@ impl Config {
             session_service_url.and_then(|url| problems.parse("SESSION_SERVICE_URL", &url));
         let audit_service_url = problems.required("AUDIT_SERVICE_URL", settings.audit_service_url);
         let audit_service_url = audit_service_url.and_then(|url| problems.parse("AUDIT_SERVICE_URL", &url));
+        let token_scope = tokens::parse(settings.tokens, common.environment, problems);
         if is_production && settings.trusted_proxies.is_none() {
             problems
                 .add("TRUSTED_PROXIES", "must be set in production: the networks of your proxies, or empty");
@@ -293,6 +301,7 @@ impl Config {
             addresses: PublicAddresses { frontend: frontend?, docs: docs? },
             session_service_url: session_service_url?,
             audit_service_url: audit_service_url?,
+            token_scope: token_scope?,
             trusted_proxies: trusted_proxies?,
             allowed_hosts: allowed_hosts?,
             origins: origins?,

@@ -91,7 +91,8 @@ impl Service for AuthApi {
         lifecycle: Lifecycle,
         registry: Registry,
     ) -> anyhow::Result<()> {
-        Application::build(config, &common, &lifecycle, registry, Arc::new(SystemClock))?
+        Application::build(config, &common, &lifecycle, registry, Arc::new(SystemClock))
+            .await?
             .run(&lifecycle)
             .await
     }

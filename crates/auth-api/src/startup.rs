@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use access_tokens::TokenScope;
 use actix_web::{App, HttpServer, middleware::from_fn, web};
 use anyhow::Context as _;
 use clock::SharedClock;
@@ -15,14 +16,16 @@ use outbox::{Relay, RelaySettings, Wake};
 use pg::Database;
 use prometheus::Registry;
 use rate_limit::{RateLimitSettings, RateLimiter};
-use service_runtime::{CommonConfig, Lifecycle, Readiness, Transport, grpc, require_database};
+use service_runtime::{
+    CommonConfig, Lifecycle, Readiness, ServiceAddress, Transport, grpc, require_database,
+};
+use session_verifier::{TlsIdentity, Verifier, VerifierConfig};
 use tokio::sync::Notify;
 use turns::Turns;
-use url::Url;
 use utoipa_actix_web::AppExt;
 
 use crate::{
-    app::{deferred, export_data, maintenance, revocation},
+    app::{deferred, export_data, known_accounts::KnownAccounts, maintenance, rest::Rest, revocation},
     clients::{
         audit::AuditLog,
         captcha::{Captcha, Turnstile},
@@ -30,16 +33,25 @@ use crate::{
     },
     config::{CaptchaConfig, Config, LimitConfig},
     domain::route_limits::LIMIT_NAMES,
-    http::{
-        self, EdgeSettings, KeyDirectory, MetricsAccess, OpenApiJson, Origins, v1::config::FrontendConfig,
-    },
+    http::{self, EdgeSettings, MetricsAccess, OpenApiJson, Origins, v1::config::FrontendConfig},
     metrics::Metrics,
     password::{HashPool, Kernel, PasswordVault},
     service::MIGRATIONS,
     state::AppState,
 };
 
+/// How long the start waits for session-service, so that the first requests need not ask it.
+const FIRST_CONTACT: Duration = Duration::from_secs(1);
 const HEADER_DEADLINE: Duration = Duration::from_secs(5);
+/// What may be asked of a second replica when the first is slow or gone.
+const SESSION_READS: &[&str] = &[
+    "/feature_auth.session.v1.SessionService/Validate",
+    "/feature_auth.session.v1.SessionService/ValidateBatch",
+    "/feature_auth.session.v1.SessionService/GetPublicKeys",
+    "/feature_auth.session.v1.SessionService/ListSessions",
+];
+const AUDIT_READS: &[&str] =
+    &["/feature_auth.audit.v1.AuditService/Search", "/feature_auth.audit.v1.AuditService/Get"];
 /// Deferred requests that are done at once; each holds a connection.
 const DEFERRED_WORKERS: usize = 2;
 const RELAY_DRAIN: Duration = Duration::from_secs(5);
@@ -55,14 +67,13 @@ pub struct Application {
 #[derive(Clone)]
 struct Parts {
     state: StateWithoutSessions,
-    session_service: Url,
+    session_service: ServiceAddress,
     transport: Transport,
     edge: EdgeSettings,
     origins: Origins,
     frontend: FrontendConfig,
     openapi: OpenApiJson,
     metrics_access: MetricsAccess,
-    keys: KeyDirectory,
     readiness: Readiness,
 }
 
@@ -78,12 +89,15 @@ struct StateWithoutSessions {
     deferred: Arc<Notify>,
     attempt_turns: Arc<Turns<(&'static str, Vec<u8>)>>,
     metrics: Metrics,
+    verifier: Verifier,
+    session_service_rest: Arc<Rest>,
+    accounts: KnownAccounts,
     config: Config,
 }
 
 impl Application {
-    /// Binds the listener and makes everything that the workers share. Connects to nothing: dependencies may be away.
-    pub fn build(
+    /// Binds the listener and makes everything that the workers share. Waits a moment for session-service, and for nothing else: dependencies may be away.
+    pub async fn build(
         mut config: Config,
         common: &CommonConfig,
         lifecycle: &Lifecycle,
@@ -119,6 +133,7 @@ impl Application {
         let pool = HashPool::new(kernel, cores, &registry)?;
         let (captcha, site_key) = captcha(&config.captcha, &registry)?;
         let limiter = limiter(&config.limits, &registry)?;
+        let verifier = Verifier::connect(verifier_config(&config, common, &registry, &clock)).await?;
         let edge = EdgeSettings {
             allowed_hosts: config.allowed_hosts.clone(),
             trusted_proxies: config.trusted_proxies.clone(),
@@ -134,7 +149,6 @@ impl Application {
             frontend: FrontendConfig::new(site_key, config.registration_open),
             openapi: OpenApiJson::collect()?,
             metrics_access: MetricsAccess { networks: config.metrics_allow.clone(), registry },
-            keys: KeyDirectory::default(),
             readiness,
             state: StateWithoutSessions {
                 database,
@@ -146,6 +160,9 @@ impl Application {
                 deferred: Arc::default(),
                 attempt_turns: Arc::default(),
                 metrics,
+                verifier,
+                session_service_rest: Arc::default(),
+                accounts: KnownAccounts::default(),
                 config,
             },
         };
@@ -217,13 +234,21 @@ impl Parts {
             deferred,
             attempt_turns,
             metrics,
+            verifier,
+            session_service_rest,
+            accounts,
             config,
         } = self.state.clone();
-        let channel = grpc::connect_lazy(&self.session_service, &self.transport)?;
+        let channel = grpc::connect_lazy(&self.session_service, &self.transport)?.repeating(SESSION_READS);
         Ok(AppState {
             database,
             sessions: Sessions::new(channel),
-            audit: AuditLog::new(grpc::connect_lazy(&config.audit_service_url, &self.transport)?),
+            verifier,
+            session_service_rest,
+            accounts,
+            audit: AuditLog::new(
+                grpc::connect_lazy(&config.audit_service_url, &self.transport)?.repeating(AUDIT_READS),
+            ),
             vault,
             passwords: config.passwords,
             captcha,
@@ -254,10 +279,35 @@ impl Parts {
             .app_data(web::Data::new(self.origins))
             .app_data(web::Data::new(self.openapi))
             .app_data(web::Data::new(self.metrics_access))
-            .app_data(web::Data::new(self.keys))
             .app_data(web::Data::new(self.readiness))
             .app_data(web::Data::new(docs));
     }
+}
+
+/// The verifier of access tokens has a connection of its own: what it hears does not wait behind logins.
+fn verifier_config(
+    config: &Config,
+    common: &CommonConfig,
+    registry: &Registry,
+    clock: &SharedClock,
+) -> VerifierConfig {
+    let TokenScope { issuer, audience, .. } = &config.token_scope;
+    let mut verifier = VerifierConfig::new(config.session_service_url.to_string(), issuer, audience);
+    common.environment.name().clone_into(&mut verifier.environment);
+    verifier.identity = match &common.transport {
+        Transport::Plaintext => None,
+        Transport::MutualTls(identity) => Some(TlsIdentity::from_pem(
+            identity.ca.clone(),
+            identity.certificate.clone(),
+            identity.key.clone(),
+        )),
+    };
+    // What may be plaintext was decided when the configuration was read.
+    verifier.service_mesh_tls = matches!(common.transport, Transport::Plaintext);
+    verifier.first_contact = FIRST_CONTACT;
+    verifier.registry = Some(registry.clone());
+    verifier.clock = Arc::clone(clock);
+    verifier
 }
 
 fn captcha(config: &CaptchaConfig, registry: &Registry) -> anyhow::Result<(Captcha, Option<String>)> {

@@ -10,11 +10,13 @@ use outbox::Wake;
 use pg::Database;
 use rate_limit::RateLimiter;
 use sealing::{KeyRing, MailboxPublicKey};
+use session_verifier::Verifier;
 use sha2::Sha256;
 use tokio::sync::Notify;
 use turns::Turns;
 
 use crate::{
+    app::{known_accounts::KnownAccounts, rest::Rest},
     clients::{audit::AuditLog, captcha::Captcha, sessions::Sessions},
     config::PublicAddresses,
     domain::email_address::EmailAddress,
@@ -32,6 +34,12 @@ pub struct AppState {
     pub database: Database,
     /// session-service; one connection a worker, because one shared by all of them is a bottleneck.
     pub sessions: Sessions,
+    /// Judges access tokens without asking anybody, as long as it hears of revocations; one for the process.
+    pub verifier: Verifier,
+    /// Whether the verifier could ask session-service just now.
+    pub session_service_rest: Arc<Rest>,
+    /// Accounts that were read a moment ago; the same ones for all workers.
+    pub accounts: KnownAccounts,
     /// audit-service.
     pub audit: AuditLog,
     /// Password hashing.

@@ -180,6 +180,9 @@ facts! {
         session_id: SessionId,
         /// The generation that was issued.
         generation: u64,
+        /// Whether the client has another address or user agent than when it was last seen to refresh; absent means no.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        context_changed: Option<bool>,
     }
     /// A refresh token came back that nobody honest could still hold.
     SessionRefreshReuseDetected = "session.refresh_reuse_detected" v 1 {
@@ -193,6 +196,12 @@ facts! {
     }
     /// A session ended before its time.
     SessionRevoked = "session.revoked" v 1 {
+        /// The session.
+        #[schemars(with = "Uuid")]
+        session_id: SessionId,
+    }
+    /// A session's time was over; written down some time later.
+    SessionExpired = "session.expired" v 1 {
         /// The session.
         #[schemars(with = "Uuid")]
         session_id: SessionId,
@@ -211,10 +220,16 @@ facts! {
         /// The roles it was given.
         roles: Vec<String>,
     }
-    /// A signing key took over.
+    /// A signing key was made that takes over from the others.
     SystemKeyRotated = "system.key_rotated" v 1 {
-        /// PASERK id of the key that signs now.
+        /// PASERK id of the key that signs next.
         kid: String,
+        /// From when it signs; absent means at once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signs_from: Option<DateTime<Utc>>,
+        /// PASERK ids of the keys that nobody may trust any more, whose tokens died with them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        dropped: Vec<String>,
     }
     /// A caller without the right to a method called it.
     SystemAccessDenied = "system.access_denied" v 1 {

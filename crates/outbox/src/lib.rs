@@ -4,9 +4,11 @@
 mod append;
 mod metrics;
 mod relay;
+mod row;
 mod store;
 mod wake;
 
 pub use append::{append_fact, append_mail};
 pub use relay::{Relay, RelaySettings};
+pub use row::Row;
 pub use wake::Wake;

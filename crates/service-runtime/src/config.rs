@@ -50,6 +50,17 @@ pub enum Environment {
     Production,
 }
 
+impl Environment {
+    /// As it is written in `ENVIRONMENT`. Part of what access tokens are bound to: never change a name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Development => "development",
+            Self::Production => "production",
+        }
+    }
+}
+
 /// How a process stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShutdownSettings {

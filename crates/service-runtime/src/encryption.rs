@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn production_encrypts_unless_a_mesh_does() {
+    fn grp_06_production_encrypts_unless_a_mesh_does() {
         let parse = |environment, mesh: &str| {
             let settings = TransportSettings {
                 tls_ca: None,

@@ -1,14 +1,22 @@
 //! gRPC servers and clients: mutual TLS, who may call what, deadlines, traces and metrics.
 
+mod attempts;
 mod call;
 mod caller;
 mod channel;
+mod client_connection;
 mod connection;
 mod deadline;
 mod error;
+mod failure;
 mod health;
 mod metrics;
+mod origin;
+mod payload;
 mod policy;
+mod replica;
+mod replicas;
+mod resolution;
 mod server;
 
 pub use caller::Caller;

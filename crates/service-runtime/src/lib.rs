@@ -16,6 +16,7 @@ mod readiness;
 mod run;
 mod serve;
 mod service;
+mod service_address;
 mod settings;
 mod transport;
 
@@ -29,5 +30,6 @@ pub use prometheus::Registry;
 pub use readiness::{CheckReport, Readiness, ReadinessReport, ReadinessStatus};
 pub use run::main;
 pub use service::{Finding, NoCommand, Service};
+pub use service_address::{ServiceAddress, ServiceAddressError};
 pub use tokio_util::sync::CancellationToken;
 pub use transport::{TlsIdentity, Transport};

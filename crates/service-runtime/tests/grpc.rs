@@ -20,7 +20,12 @@ use service_runtime::{
 };
 use tonic::{Code, Request, Response, Status, service::Routes};
 use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
+    health_client::HealthClient,
+};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest,
 };
 
 const GET: &str = "/feature_auth.mailer.v1.MailerService/GetMessage";
@@ -88,12 +93,15 @@ struct Running {
 
 impl Running {
     async fn start(transport: Transport) -> Self {
+        Self::start_with(transport, true).await
+    }
+
+    async fn start_with(transport: Transport, reflection: bool) -> Self {
         rustls::crypto::ring::default_provider().install_default().ok();
         let registry = Registry::new();
         let lifecycle =
             Lifecycle::new(ShutdownSettings { delay: Duration::ZERO, drain: Duration::from_secs(5) });
-        let settings =
-            ServerSettings { listen: (Ipv4Addr::LOCALHOST, 0).into(), transport, reflection: true };
+        let settings = ServerSettings { listen: (Ipv4Addr::LOCALHOST, 0).into(), transport, reflection };
         let server = Server::bind(settings, &registry).await.unwrap();
         let address = server.local_addr();
         let denied = Arc::new(Mutex::new(Vec::new()));
@@ -210,6 +218,23 @@ async fn a_certificate_of_another_authority_or_none_is_refused() {
 }
 
 #[tokio::test]
+async fn a_certificate_is_checked_against_the_name_in_the_address() {
+    let authority = Authority::new();
+    let server = Running::start(authority.issue(&["spiffe://feature-auth/mailer"])).await;
+    let auth_api = authority.issue(&["spiffe://feature-auth/auth-api"]);
+    let port = server.address.port();
+    // They lead to the same replica, whose certificate has the first name.
+    for (address, is_good) in
+        [(format!("https://localhost:{port}"), true), (format!("https://127.0.0.1:{port}"), false)]
+    {
+        let channel = connect_lazy(&address.parse().unwrap(), &auth_api).unwrap();
+        let answer = MailerServiceClient::new(channel).get_message(GetMessageRequest::default()).await;
+        let code = answer.err().map_or(Code::Ok, |status| status.code());
+        assert_eq!(code, if is_good { Code::Ok } else { Code::Unavailable }, "{address}");
+    }
+}
+
+#[tokio::test]
 async fn plaintext_opens_every_listed_method_and_no_other() {
     let server = Running::start(Transport::Plaintext).await;
     assert_eq!(server.get(&Transport::Plaintext, "1").await.unwrap(), "unverified");
@@ -290,4 +315,24 @@ async fn address_and_transport_must_agree() {
     let tls = Authority::new().issue(&["spiffe://feature-auth/mailer"]);
     assert!(connect_lazy(&"https://localhost:1".parse().unwrap(), &Transport::Plaintext).is_err());
     assert!(connect_lazy(&"http://localhost:1".parse().unwrap(), &tls).is_err());
+}
+
+#[tokio::test]
+async fn grp_09_methods_are_listed_only_where_that_was_asked_for() {
+    for (reflection, expected) in [(true, Code::Ok), (false, Code::Unimplemented)] {
+        let server = Running::start_with(Transport::Plaintext, reflection).await;
+        let mut client = ServerReflectionClient::new(server.channel(&Transport::Plaintext));
+        let list = ServerReflectionRequest {
+            host: String::new(),
+            message_request: Some(MessageRequest::ListServices(String::new())),
+        };
+        let answer = client.server_reflection_info(futures::stream::iter([list])).await;
+        assert_eq!(answer.err().map_or(Code::Ok, |status| status.code()), expected, "{reflection}");
+        let health = HealthClient::new(server.channel(&Transport::Plaintext))
+            .check(HealthCheckRequest::default())
+            .await
+            .unwrap();
+        // Whether it serves, and nothing else.
+        assert!(matches!(health.into_inner(), HealthCheckResponse { status: _ }));
+    }
 }

@@ -2,16 +2,20 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use access_tokens::TokenScope;
 use chrono::TimeDelta;
 use sealing::KeyRing;
 use secrecy::ExposeSecret;
 use service_runtime::Problems;
-use url::Url;
 
 /// A token that lives shorter makes every client refresh all the time.
 const MIN_TOKEN_TTL: Duration = Duration::from_mins(1);
 /// A token that lives longer stays good too long where revocation is not heard of.
 const MAX_TOKEN_TTL: Duration = Duration::from_mins(15);
+/// A key is published for a quarter of an hour and verifies for as long after the next one took over, so that more than three would be known at once.
+const MIN_KEY_ROTATION: Duration = Duration::from_hours(1);
+/// Whoever never rotates finds out in an emergency whether it works.
+const MAX_KEY_ROTATION: Duration = Duration::from_hours(366 * 24);
 
 /// Flags and variables as they come.
 #[derive(Clone, clap::Args)]
@@ -34,6 +38,9 @@ pub struct Settings {
     /// How long an access token lives, 1m to 15m.
     #[arg(long, env = "TOKEN_TTL", default_value = "5m")]
     token_ttl: String,
+    /// How long a key signs before the next one takes over, 1h to 366d.
+    #[arg(long, env = "TOKEN_KEY_ROTATION", default_value = "90d")]
+    token_key_rotation: String,
 }
 
 /// The parsed configuration.
@@ -49,6 +56,8 @@ pub struct Config {
     pub token_audience: String,
     /// How long an access token lives.
     pub token_ttl: TimeDelta,
+    /// How long a key signs.
+    pub token_key_rotation: TimeDelta,
 }
 
 impl Config {
@@ -59,12 +68,14 @@ impl Config {
         let token_issuer = parse_issuer(settings.token_issuer, problems);
         let token_audience = parse_audience(settings.token_audience, problems);
         let token_ttl = parse_ttl(&settings.token_ttl, problems);
+        let token_key_rotation = parse_rotation(&settings.token_key_rotation, problems);
         Some(Self {
             grpc_listen: grpc_listen?,
             key_ring: key_ring?,
             token_issuer: token_issuer?,
             token_audience: token_audience?,
             token_ttl: token_ttl?,
+            token_key_rotation: token_key_rotation?,
         })
     }
 }
@@ -74,24 +85,17 @@ fn parse_key_ring(keys: Option<String>, file: Option<PathBuf>, problems: &mut Pr
     KeyRing::parse(keys.expose_secret()).map_err(|error| problems.add("SESSION_KEYS", error)).ok()
 }
 
-/// The text itself is the claim, to the letter: a URL that was parsed and written again may have gained a slash.
 fn parse_issuer(issuer: Option<String>, problems: &mut Problems) -> Option<String> {
     let issuer = problems.required("TOKEN_ISSUER", issuer)?;
-    problems.parse::<Url>("TOKEN_ISSUER", &issuer)?;
-    // The implicit assertion of tokens has this between its parts.
-    if issuer.contains('|') || issuer.len() > 128 {
-        problems.add("TOKEN_ISSUER", "must be a URL of at most 128 characters without `|`");
-        return None;
-    }
+    let checked = TokenScope::check_issuer(&issuer);
+    checked.map_err(|error| problems.add("TOKEN_ISSUER", error)).ok()?;
     Some(issuer)
 }
 
 fn parse_audience(audience: Option<String>, problems: &mut Problems) -> Option<String> {
     let audience = problems.required("TOKEN_AUDIENCE", audience)?;
-    if audience.is_empty() || audience.len() > 64 || !audience.bytes().all(|byte| byte.is_ascii_graphic()) {
-        problems.add("TOKEN_AUDIENCE", "must be 1 to 64 visible ASCII characters");
-        return None;
-    }
+    let checked = TokenScope::check_audience(&audience);
+    checked.map_err(|error| problems.add("TOKEN_AUDIENCE", error)).ok()?;
     Some(audience)
 }
 
@@ -102,6 +106,15 @@ fn parse_ttl(ttl: &str, problems: &mut Problems) -> Option<TimeDelta> {
         return None;
     }
     TimeDelta::from_std(ttl).ok()
+}
+
+fn parse_rotation(rotation: &str, problems: &mut Problems) -> Option<TimeDelta> {
+    let rotation = problems.parse_duration("TOKEN_KEY_ROTATION", rotation)?;
+    if !(MIN_KEY_ROTATION..=MAX_KEY_ROTATION).contains(&rotation) {
+        problems.add("TOKEN_KEY_ROTATION", "must be from 1h to 366d");
+        return None;
+    }
+    TimeDelta::from_std(rotation).ok()
 }
 
 #[cfg(test)]
@@ -116,6 +129,7 @@ mod tests {
             token_issuer: Some("https://auth.example".to_owned()),
             token_audience: Some("feature-auth".to_owned()),
             token_ttl: "5m".to_owned(),
+            token_key_rotation: "90d".to_owned(),
         }
     }
 
@@ -145,8 +159,16 @@ mod tests {
             token_issuer: Some("auth.example".to_owned()),
             token_audience: None,
             token_ttl: "16m".to_owned(),
+            token_key_rotation: "0d".to_owned(),
         });
-        for variable in ["GRPC_LISTEN", "SESSION_KEYS", "TOKEN_ISSUER", "TOKEN_AUDIENCE", "TOKEN_TTL"] {
+        for variable in [
+            "GRPC_LISTEN",
+            "SESSION_KEYS",
+            "TOKEN_ISSUER",
+            "TOKEN_AUDIENCE",
+            "TOKEN_TTL",
+            "TOKEN_KEY_ROTATION",
+        ] {
             assert!(all.contains(variable), "{variable} in {all}");
         }
         assert!(!all.contains("AAEC"));
@@ -157,6 +179,15 @@ mod tests {
         for (ttl, good) in [("59s", false), ("1m", true), ("15m", true), ("901s", false), ("5", false)] {
             let said = problems_of(Settings { token_ttl: ttl.to_owned(), ..settings() });
             assert_eq!(!said.contains("TOKEN_TTL"), good, "{ttl}: {said}");
+        }
+    }
+
+    #[test]
+    fn the_rotation_of_keys_has_a_floor_and_a_ceiling() {
+        for (rotation, good) in [("59m", false), ("1h", true), ("366d", true), ("367d", false), ("90", false)]
+        {
+            let said = problems_of(Settings { token_key_rotation: rotation.to_owned(), ..settings() });
+            assert_eq!(!said.contains("TOKEN_KEY_ROTATION"), good, "{rotation}: {said}");
         }
     }
 }

@@ -6,12 +6,18 @@ use clap::Subcommand;
 use clock::{Clock, SystemClock};
 use pg::Database;
 use prometheus::Registry;
+use sealing::KeyRing;
 use service_runtime::{CommonConfig, EmbeddedMigrations, Finding, Lifecycle, Problems, Service};
 
 use crate::{
     Application, Config, SERVICE_NAME, Settings,
-    app::{list_keys, signing_keys},
-    migrations,
+    app::{
+        facts, list_keys,
+        reseal_keys::{self, Resealed},
+        rotate_keys::{self, RotateKeys},
+        signing_keys,
+    },
+    migrations, rpc,
 };
 
 /// The session service, as a process.
@@ -25,11 +31,34 @@ pub enum Command {
     Keys(KeysCommand),
 }
 
-/// What can be done with keys.
+/// What can be done with keys. All of it works on the database, whether the service runs or not.
+#[expect(clippy::doc_markdown, reason = "the text of --help")]
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
-    /// Lists every signing key.
+    /// Lists every signing key: where it is on its way, from when it signs, when it retires, and which key of SESSION_KEYS seals it.
     List,
+    /// Makes the next signing key. It is published now and signs in a quarter of an hour; the one before it retires after its last token has expired.
+    /// Fails while another one is published and has not begun to sign.
+    Rotate {
+        /// For an emergency: the new key signs at once and the others are good for nothing any more. Every access token in use dies, and clients refresh.
+        #[arg(long)]
+        drop_current: bool,
+        /// Why, for the audit log: a code in snake_case.
+        #[arg(long, default_value = "operator", value_parser = parse_reason)]
+        reason: String,
+    },
+    /// Encrypts the signing keys and the sessions' refresh keys that are stored under another key than the first of SESSION_KEYS again. Give every
+    /// replica the new key at the end of SESSION_KEYS first, then in front; when all run with it, run this and take the old key away. Exits with 1 if
+    /// something opens with no key.
+    Reseal {
+        /// How many sessions at a time.
+        #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        batch: i64,
+    },
+}
+
+fn parse_reason(reason: &str) -> Result<String, String> {
+    rpc::parse_reason(reason.to_owned()).map_err(|error| error.to_string())
 }
 
 impl Service for SessionService {
@@ -61,17 +90,44 @@ impl Service for SessionService {
     }
 
     async fn run_command(command: Command, config: Config, common: CommonConfig) -> anyhow::Result<ExitCode> {
-        let Command::Keys(KeysCommand::List) = command;
+        let Command::Keys(command) = command;
         let database = Database::new(&common.database_settings(SERVICE_NAME))?;
-        let table = list_keys::list_keys(&database, &config.key_ring, SystemClock.now()).await?;
-        print!("{table}");
-        Ok(ExitCode::SUCCESS)
+        command.run(&database, &config.key_ring).await
     }
 
     async fn doctor(config: Config, common: CommonConfig) -> Vec<Finding> {
         let outcome = check_keys(&config, &common).await.map_err(|error| format!("{error:#}"));
         vec![Finding { name: "signing keys".to_owned(), outcome }]
     }
+}
+
+impl KeysCommand {
+    async fn run(self, database: &Database, key_ring: &KeyRing) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::List => {
+                print!("{}", list_keys::list_keys(database, key_ring, SystemClock.now()).await?);
+                Ok(ExitCode::SUCCESS)
+            }
+            Self::Rotate { drop_current, reason } => {
+                let request = RotateKeys { drop_current, reason, actor: facts::operator() };
+                let key = rotate_keys::rotate(database, key_ring, &SystemClock, request).await?;
+                println!("{} signs from {}", key.id, list_keys::spell(key.not_before));
+                Ok(ExitCode::SUCCESS)
+            }
+            Self::Reseal { batch } => reseal(database, key_ring, batch).await,
+        }
+    }
+}
+
+async fn reseal(database: &Database, key_ring: &KeyRing, batch: i64) -> anyhow::Result<ExitCode> {
+    let signing_keys = reseal_keys::reseal_signing_keys(database, key_ring).await?;
+    let refresh_keys = reseal_keys::reseal_refresh_keys(database, key_ring, batch).await?;
+    for (name, done) in [("signing keys", signing_keys), ("refresh keys", refresh_keys)] {
+        let Resealed { renewed, current, unreadable } = done;
+        println!("{name}: {renewed} sealed anew, {current} current, {unreadable} unreadable");
+    }
+    let is_complete = signing_keys.unreadable + refresh_keys.unreadable == 0;
+    Ok(if is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Only looks: the first key is made by a process that serves.

@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use access_tokens::{TokenScope, TokenVerifier};
+use chrono::TimeDelta;
 use clock::SharedClock;
 use event_bus::EventBus;
 use futures::FutureExt;
@@ -13,6 +15,7 @@ use service_runtime::{
     grpc::{Caller, MethodPolicy, Server, ServerSettings},
     require_database,
 };
+use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use turns::Turns;
 
@@ -21,15 +24,21 @@ use crate::{
     app::{
         denied_calls::{self, DeniedCalls, DeniedCallsWriter},
         last_seen::LastSeen,
+        maintenance,
+        peer_signal::PeerSignal,
+        revocation_feed::RevocationFeed,
         signing_keys::SigningKeys,
     },
-    domain::access_token::TokenScope,
     migrations, rpc,
     state::{App, Metrics},
 };
 
 /// How long the relay may go on after the process was told to stop.
 const RELAY_DRAIN: Duration = Duration::from_secs(5);
+/// Tokens that are remembered as good; at about 1 KiB each.
+const SEEN_TOKENS: usize = 50_000;
+/// Each watcher costs a stream; there is one for each process that verifies tokens.
+const MAX_WATCHERS: usize = 1024;
 
 /// The service, bound to its socket and not serving yet.
 pub struct Application {
@@ -37,6 +46,8 @@ pub struct Application {
     app: Arc<App>,
     events: EventBus,
     relay: Relay,
+    peers: PeerSignal,
+    key_rotation: TimeDelta,
     denied_calls: (DeniedCalls, DeniedCallsWriter),
 }
 
@@ -71,21 +82,45 @@ impl Application {
             registry,
         )
         .await?;
-        let environment = environment_name(common.environment);
+        let environment = common.environment.name();
+        let scope = TokenScope::new(environment, &config.token_issuer, &config.token_audience);
+        let verifier = Arc::new(TokenVerifier::new(scope.clone(), SEEN_TOKENS));
         let key_ring = config.key_ring;
+        let keys = SigningKeys::new(
+            database.clone(),
+            key_ring.clone(),
+            Arc::clone(&clock),
+            wake.clone(),
+            Arc::clone(&verifier),
+        );
+        keys.register_metrics(registry, Arc::clone(&clock))?;
+        let peers = PeerSignal::new(None, registry)?;
+        let feed =
+            RevocationFeed::new(database.clone(), Arc::clone(&clock), keys.clone(), peers.clone(), registry)?;
         let app = App {
-            keys: SigningKeys::new(database.clone(), key_ring.clone(), Arc::clone(&clock), wake.clone()),
+            keys,
+            verifier,
+            feed,
             database,
             clock,
             key_ring,
-            scope: TokenScope::new(environment, &config.token_issuer, &config.token_audience),
+            scope,
             token_ttl: config.token_ttl,
             last_seen: LastSeen::default(),
             turns: Turns::default(),
             wake,
+            watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
             metrics: Metrics::register(registry)?,
         };
-        Ok(Self { server, app: Arc::new(app), events, relay, denied_calls: denied_calls::channel() })
+        Ok(Self {
+            server,
+            app: Arc::new(app),
+            events,
+            relay,
+            peers,
+            key_rotation: config.token_key_rotation,
+            denied_calls: denied_calls::channel(),
+        })
     }
 
     /// Where gRPC is served.
@@ -96,11 +131,15 @@ impl Application {
 
     /// Serves until `lifecycle` stops.
     pub async fn run(self, lifecycle: Lifecycle) -> anyhow::Result<()> {
-        let Self { server, app, events, relay, denied_calls: (denied_calls, writer) } = self;
+        let Self { server, app, events, relay, peers, key_rotation, denied_calls: (denied_calls, writer) } =
+            self;
         register_checks(&lifecycle.readiness(), &app, &events);
 
         let stop = lifecycle.stopping();
-        lifecycle.spawn("signing_keys", app.keys.clone().keep_fresh(stop.clone()));
+        lifecycle.spawn("signing_keys", app.keys.clone().keep_fresh(key_rotation, stop.clone()));
+        lifecycle.spawn("revocation_feed", app.feed.clone().keep_current(stop.clone()));
+        lifecycle.spawn("peer_signal", peers.run(stop.clone()));
+        lifecycle.spawn("maintenance", maintenance::run(Arc::clone(&app), stop.clone()));
         lifecycle.spawn("last_seen", app.last_seen.clone().keep_stored(app.database.clone(), stop.clone()));
         let (database, clock, wake) = (app.database.clone(), Arc::clone(&app.clock), app.wake.clone());
         lifecycle.spawn("denied_calls", writer.run(database, clock, wake, stop.clone()));
@@ -108,7 +147,8 @@ impl Application {
 
         let policy = MethodPolicy::new(rpc::POLICY)
             .on_denied(move |caller: &Caller, method: &str| denied_calls.note(caller.name(), method));
-        let served = server.serve(Routes::new(rpc::server(Arc::clone(&app))), policy, lifecycle).await;
+        let routes = Routes::new(rpc::server(Arc::clone(&app), lifecycle.stopping()));
+        let served = server.serve(routes, policy, lifecycle).await;
         // The calls that were running when the process was told to stop have left their notes by now.
         app.last_seen.store(&app.database).await;
         served
@@ -128,12 +168,4 @@ fn register_checks(readiness: &Readiness, app: &Arc<App>, events: &EventBus) {
         let result = if events.is_connected() { Ok(()) } else { Err("not connected".to_owned()) };
         std::future::ready(result).boxed()
     });
-}
-
-/// Part of what tokens are bound to: never change a name.
-fn environment_name(environment: Environment) -> &'static str {
-    match environment {
-        Environment::Development => "development",
-        Environment::Production => "production",
-    }
 }

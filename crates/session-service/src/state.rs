@@ -1,22 +1,26 @@
 //! What every use case works with.
 
+use std::sync::Arc;
+
+use access_tokens::{TokenScope, TokenVerifier};
 use auth_ids::Uuid;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use clock::SharedClock;
 use pg::Database;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 use sealing::KeyRing;
+use tokio::sync::Semaphore;
 use turns::Turns;
 
-use crate::{
-    app::{last_seen::LastSeen, signing_keys::SigningKeys},
-    domain::access_token::TokenScope,
-};
+use crate::app::{last_seen::LastSeen, revocation_feed::RevocationFeed, signing_keys::SigningKeys};
 
 pub struct App {
     pub database: Database,
     pub clock: SharedClock,
     pub keys: SigningKeys,
+    /// Knows the signatures of the tokens that were seen.
+    pub verifier: Arc<TokenVerifier>,
+    pub feed: RevocationFeed,
     /// Seals the sessions' refresh keys.
     pub key_ring: KeyRing,
     pub scope: TokenScope,
@@ -25,6 +29,8 @@ pub struct App {
     /// By session, and by user where a user's sessions change as a set.
     pub turns: Turns<Uuid>,
     pub wake: outbox::Wake,
+    /// How many more may watch revocations.
+    pub watchers: Arc<Semaphore>,
     pub metrics: Metrics,
 }
 

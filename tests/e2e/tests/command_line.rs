@@ -34,6 +34,8 @@ fn every_mistake_in_the_configuration_is_named_at_once() {
         "PUBLIC_URL",
         "FRONTEND_URL",
         "SESSION_SERVICE_URL",
+        "TOKEN_ISSUER",
+        "TOKEN_AUDIENCE",
         "TRUSTED_PROXIES",
         "TURNSTILE_SECRET",
         "PASSWORD_KEYS",

@@ -95,6 +95,32 @@ async fn a_used_link_stays_used(stack: &Stack, redis: &mut MultiplexedConnection
     assert_eq!(problem(verify().await).await, (400, "token_invalid".to_owned()));
 }
 
+/// That a session has ended is in PostgreSQL, and Redis only carries the news.
+#[tokio::test(flavor = "multi_thread")]
+async fn tok_11_a_revoked_token_stays_revoked_when_redis_forgets_everything() {
+    let stack = Stack::start(&[("CAPTCHA", "off".to_owned())]).await;
+    let mut redis = redis(&stack).await;
+    let email = "revoked@example.com";
+    let (first, second) = (journey::logged_in(&stack, email).await, journey::login(&stack, email).await);
+    let (kept, dead) = (text(&first, "accessToken"), text(&second, "accessToken"));
+    let logout = post(&stack, "/v1/auth/logout", &json!({"refreshToken": second["refreshToken"]})).await;
+    assert_eq!(logout.status(), StatusCode::OK);
+    flush(&mut redis).await;
+    // What protects the account never waits for news.
+    let asked = stack.api(Method::GET, "/v1/auth/2fa").bearer_auth(dead).send().await.unwrap();
+    assert_eq!(problem(asked).await, (401, "invalid_token".to_owned()));
+    let refused =
+        || async { (journey::me(&stack, dead).await.status() == StatusCode::UNAUTHORIZED).then_some(()) };
+    eventually("the news came", Duration::from_secs(5), refused).await;
+    for _ in 0..20 {
+        flush(&mut redis).await;
+        assert_eq!(problem(journey::me(&stack, dead).await).await, (401, "invalid_token".to_owned()));
+        assert_eq!(journey::me(&stack, kept).await.status(), StatusCode::OK);
+    }
+    let refresh = post(&stack, "/v1/auth/refresh", &json!({"refreshToken": second["refreshToken"]})).await;
+    assert_eq!(problem(refresh).await, (401, "invalid_token".to_owned()));
+}
+
 /// A `kill -9` leaves no count behind that would be there for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn log_10_a_kill_in_the_middle_of_logins_leaves_no_key_without_an_expiry() {

@@ -6,7 +6,6 @@ use dev_stack::certificates::DevelopmentCa;
 use service_runtime::{TlsIdentity, Transport, grpc::connect_lazy};
 use test_support::TestDatabase;
 use tonic::{Code, Request, Status};
-use url::Url;
 
 use crate::running::Running;
 
@@ -22,7 +21,7 @@ fn patient<T>(message: T) -> Request<T> {
 }
 
 async fn call(audit: &Running, caller: TlsIdentity) -> [Result<(), Status>; 2] {
-    let address = Url::parse(&format!("https://{}", audit.grpc_addr)).unwrap();
+    let address = format!("https://{}", audit.grpc_addr).parse().unwrap();
     let mut client = AuditServiceClient::new(connect_lazy(&address, &Transport::MutualTls(caller)).unwrap());
     let search = client.search(patient(SearchRequest::default())).await.map(drop);
     let get = client.get(patient(GetRequest::default())).await.map(drop);

@@ -3,13 +3,11 @@
 use std::{borrow::Cow, time::Duration};
 
 use service_error::{ErrorKind, ServiceError};
+use session_verifier::Session;
 
 use crate::{
     app::dependency::DependencyError,
-    clients::{
-        audit::{Activity, AuditError},
-        sessions::Claims,
-    },
+    clients::audit::{Activity, AuditError},
     state::AppState,
 };
 
@@ -54,14 +52,14 @@ impl ServiceError for ActivityError {
     }
 }
 
-/// A page of what happened to whoever `claims` speak for, the newest first, and where to go on.
+/// A page of what happened to whoever `caller` is, the newest first, and where to go on.
 pub async fn activity(
     state: &AppState,
-    claims: &Claims,
+    caller: &Session,
     cursor: Option<&str>,
     limit: u32,
 ) -> Result<(Vec<Activity>, Option<String>), ActivityError> {
-    state.audit.activity(claims.user_id, cursor, limit).await.map_err(|error| match error {
+    state.audit.activity(caller.user_id(), cursor, limit).await.map_err(|error| match error {
         AuditError::BadCursor => ActivityError::BadCursor,
         error => ActivityError::Dependency(error.into()),
     })

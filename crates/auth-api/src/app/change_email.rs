@@ -11,6 +11,7 @@ use chrono::TimeDelta;
 use diesel_async::AsyncConnection;
 use pg::AsyncPgConnection;
 use service_error::{ErrorKind, FieldError, ServiceError};
+use session_verifier::Session;
 
 use crate::{
     app::{
@@ -19,7 +20,6 @@ use crate::{
         mail_allowance, notices, outgoing_mail,
         step_up::{Proof, StepUpError, prove},
     },
-    clients::sessions::Claims,
     domain::{
         bearer_secret::OneTimeToken,
         email_address::EmailAddress,
@@ -98,7 +98,7 @@ impl ServiceError for ChangeEmailError {
 /// learns nothing about the new address.
 pub async fn change_email(
     state: &AppState,
-    claims: &Claims,
+    caller: &Session,
     new_email: EmailAddress,
     proof: Proof,
     client: &Client,
@@ -107,7 +107,7 @@ pub async fn change_email(
     if proof.password.is_none() {
         return Err(StepUpError::ReauthRequired.into());
     }
-    let user = prove(state, claims, proof, "change_email", client).await?;
+    let user = prove(state, caller, proof, "change_email", client).await?;
     if user.email == new_email {
         return Err(ChangeEmailError::Unchanged);
     }

@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use diesel_async::AsyncConnection;
 use pg::AsyncPgConnection;
 use service_error::{ErrorKind, FieldError, ServiceError};
+use session_verifier::Session;
 
 use crate::{
     app::{
@@ -21,7 +22,7 @@ use crate::{
         second_factor::METHOD_OTP,
         step_up::{Proof, StepUpError, prove},
     },
-    clients::sessions::{Claims, IssuedTokens, NewSession, SessionCredential},
+    clients::sessions::{IssuedTokens, NewSession, SessionCredential},
     domain::{
         bearer_secret::{DeviceToken, SecretHash},
         permission,
@@ -101,7 +102,7 @@ impl ServiceError for ChangePasswordError {
 /// gets a new one in the place of theirs.
 pub async fn change_password(
     state: &AppState,
-    claims: &Claims,
+    caller: &Session,
     new_password: &str,
     proof: Proof,
     client: &Client,
@@ -110,13 +111,13 @@ pub async fn change_password(
         return Err(StepUpError::ReauthRequired.into());
     }
     // Judged before the proof, so that a refused password uses no security code up.
-    let chosen = choose(state, claims, new_password).await?;
+    let chosen = choose(state, caller, new_password).await?;
     let device = proof.device.as_ref().map(DeviceToken::hash);
-    let user = prove(state, claims, proof, "change_password", client).await?;
+    let user = prove(state, caller, proof, "change_password", client).await?;
     let sealed = state.vault.seal(&state.vault.hash(&chosen).await?, user.id);
     // Begun before the change: if session-service fails now, nothing has happened, and afterwards nothing is missing. The others end after it only: an
     // attempt that comes second would end the session of the one that came first.
-    let tokens = begin(state, claims, &user, client).await?;
+    let tokens = begin(state, caller, &user, client).await?;
     match commit(state, &user, &sealed, device.as_ref(), &tokens, client).await {
         Ok((revocation, device)) => {
             state.outbox.wake();
@@ -133,10 +134,10 @@ pub async fn change_password(
 
 async fn choose(
     state: &AppState,
-    claims: &Claims,
+    caller: &Session,
     new_password: &str,
 ) -> Result<PlainPassword, ChangePasswordError> {
-    let user = users::find(&mut *state.database.connection().await?, claims.user_id).await?;
+    let user = users::find(&mut *state.database.connection().await?, caller.user_id()).await?;
     let user = user.ok_or(StepUpError::Gone)?;
     let chosen = state.passwords.choose(new_password, &user.email, user.display_name.as_deref());
     chosen.map_err(ChangePasswordError::NewPassword)
@@ -145,13 +146,13 @@ async fn choose(
 /// Begins the session that takes the place of the caller's: with its name, and remembered if that was.
 async fn begin(
     state: &AppState,
-    claims: &Claims,
+    caller: &Session,
     user: &User,
     client: &Client,
 ) -> Result<IssuedTokens, ChangePasswordError> {
     let has_second_factor = totp_factors::exists(&mut *state.database.connection().await?, user.id).await?;
     let mut sessions = state.sessions.list(user.id).await?.into_iter();
-    let current = sessions.find(|session| session.id == claims.session_id);
+    let current = sessions.find(|session| session.id == caller.session_id());
     let methods: &[&str] =
         if has_second_factor { &[METHOD_PASSWORD, METHOD_OTP] } else { &[METHOD_PASSWORD] };
     let session = NewSession {

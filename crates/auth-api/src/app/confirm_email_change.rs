@@ -109,6 +109,7 @@ pub async fn confirm_email_change(
         Ok(outbox::append_fact(conn, state.fact(Some(user.id), fact)).await?)
     })
     .await?;
+    state.accounts.forget(change.user_id);
     state.outbox.wake();
     Ok(())
 }

@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::AsyncConnection;
 use pg::AsyncPgConnection;
 use service_error::{ErrorKind, ServiceError};
+use session_verifier::Session;
 
 use crate::{
     app::{
@@ -20,7 +21,6 @@ use crate::{
         outgoing_mail, revocation,
         step_up::{self, Proof, StepUpError},
     },
-    clients::sessions::Claims,
     domain::{bearer_secret::OneTimeToken, user::User},
     state::AppState,
     store::{
@@ -85,11 +85,11 @@ impl ServiceError for DeleteAccountError {
 /// Closes the account and ends every session; says when it is deleted.
 pub async fn delete_account(
     state: &AppState,
-    claims: &Claims,
+    caller: &Session,
     proof: Proof,
     client: &Client,
 ) -> Result<DateTime<Utc>, DeleteAccountError> {
-    let user = step_up::prove(state, claims, proof, "delete_account", client)
+    let user = step_up::prove(state, caller, proof, "delete_account", client)
         .await
         .map_err(DeleteAccountError::StepUp)?;
     revocation::before_the_change(state, user.id, None, "deletion_requested", client).await?;
@@ -110,6 +110,7 @@ pub async fn delete_account(
         })
         .await?;
     drop(conn);
+    state.accounts.forget(user.id);
     state.outbox.wake();
     revocation::carry_out(state, &revocation, client).await;
     Ok(deletes_at)
@@ -148,17 +149,20 @@ pub async fn restore_account(
 ) -> Result<(), DeleteAccountError> {
     let token = token.ok_or(DeleteAccountError::TokenInvalid)?.hash();
     let mut conn = state.database.connection().await?;
-    conn.transaction(async |conn| {
-        let now = state.clock.now();
-        let user = one_time_tokens::consume(conn, &token, Purpose::RestoreAccount, now).await?;
-        let user = user.ok_or(DeleteAccountError::TokenInvalid)?;
-        if !users::cancel_deletion(conn, user, now).await? {
-            return Err(DeleteAccountError::TokenInvalid);
-        }
-        let fact = Fact::by_user(user, UserDeletionCancelled {}).from_client(client.clone());
-        Ok(outbox::append_fact(conn, state.fact(Some(user), fact)).await?)
-    })
-    .await?;
+    let user = conn
+        .transaction(async |conn| {
+            let now = state.clock.now();
+            let user = one_time_tokens::consume(conn, &token, Purpose::RestoreAccount, now).await?;
+            let user = user.ok_or(DeleteAccountError::TokenInvalid)?;
+            if !users::cancel_deletion(conn, user, now).await? {
+                return Err(DeleteAccountError::TokenInvalid);
+            }
+            let fact = Fact::by_user(user, UserDeletionCancelled {}).from_client(client.clone());
+            outbox::append_fact(conn, state.fact(Some(user), fact)).await?;
+            Ok::<_, DeleteAccountError>(user)
+        })
+        .await?;
+    state.accounts.forget(user);
     state.outbox.wake();
     Ok(())
 }

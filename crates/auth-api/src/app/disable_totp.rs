@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use diesel_async::AsyncConnection;
 use pg::AsyncPgConnection;
 use service_error::{ErrorKind, ServiceError};
+use session_verifier::Session;
 
 use crate::{
     app::{
@@ -17,7 +18,6 @@ use crate::{
         step_up::{Proof, StepUpError, prove},
         trusted_devices,
     },
-    clients::sessions::Claims,
     domain::user::User,
     state::AppState,
     store::{pending_revocations::PendingRevocation, recovery_codes, totp_enrolments, totp_factors, users},
@@ -79,20 +79,21 @@ impl ServiceError for DisableTotpError {
 /// Other sessions end, no browser stays trusted, and the recovery codes are worth nothing.
 pub async fn disable(
     state: &AppState,
-    claims: &Claims,
+    caller: &Session,
     proof: Proof,
     client: &Client,
 ) -> Result<(), DisableTotpError> {
     if proof.password.is_none() {
         return Err(StepUpError::ReauthRequired.into());
     }
-    let user = prove(state, claims, proof, "disable_totp", client).await?;
-    let kept = Some(claims.session_id);
+    let user = prove(state, caller, proof, "disable_totp", client).await?;
+    let kept = Some(caller.session_id());
     revocation::before_the_change(state, user.id, kept, REASON, client).await?;
     let mut conn = state.database.connection().await?;
     let revocation =
-        conn.transaction(async |conn| take_away(conn, state, claims, &user, client).await).await?;
+        conn.transaction(async |conn| take_away(conn, state, caller, &user, client).await).await?;
     drop(conn);
+    state.accounts.forget(user.id);
     state.outbox.wake();
     revocation::carry_out(state, &revocation, client).await;
     Ok(())
@@ -101,7 +102,7 @@ pub async fn disable(
 async fn take_away(
     conn: &mut AsyncPgConnection,
     state: &AppState,
-    claims: &Claims,
+    caller: &Session,
     proved: &User,
     client: &Client,
 ) -> Result<PendingRevocation, DisableTotpError> {
@@ -115,7 +116,7 @@ async fn take_away(
     users::begin_credential_epoch(conn, user.id, state.clock.now()).await?;
     record(conn, state, user.id, client).await?;
     tell_owner(conn, state, &user, client).await?;
-    Ok(revocation::decide(conn, state, user.id, Some(claims.session_id), REASON).await?)
+    Ok(revocation::decide(conn, state, user.id, Some(caller.session_id()), REASON).await?)
 }
 
 /// Takes away a second factor that was set up at `since` or later, when an intruder may have been in the account, with its recovery codes; says whether

@@ -11,6 +11,7 @@ use chrono::TimeDelta;
 use diesel_async::AsyncConnection;
 use pg::AsyncPgConnection;
 use service_error::{ErrorKind, ServiceError};
+use session_verifier::Session;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -22,7 +23,7 @@ use crate::{
         step_up::{Proof, StepUpError, prove},
         trusted_devices,
     },
-    clients::sessions::{Claims, IssuedAccess},
+    clients::sessions::IssuedAccess,
     domain::{
         bearer_secret::EnrolmentToken, qr_code, recovery_code::RecoveryCode, totp::TotpSecret, user::User,
     },
@@ -133,11 +134,11 @@ impl ServiceError for EnableTotpError {
 /// Begins to set up an app, in place of any other that was begun.
 pub async fn begin(
     state: &AppState,
-    claims: &Claims,
+    caller: &Session,
     proof: Proof,
     client: &Client,
 ) -> Result<Enrolment, EnableTotpError> {
-    let user = prove(state, claims, proof, "enable_totp", client).await?;
+    let user = prove(state, caller, proof, "enable_totp", client).await?;
     let secret = TotpSecret::generate(&mut clock::secure_rng());
     let token = EnrolmentToken::generate(&mut clock::secure_rng());
     let frontend = Url::parse(&state.addresses.frontend).ok();
@@ -165,7 +166,7 @@ pub async fn begin(
 /// Asks for the second factor from now on, once `otp` proves that the app has the secret. Other sessions, which never gave it, end.
 pub async fn complete(
     state: &AppState,
-    claims: &Claims,
+    caller: &Session,
     token: Option<EnrolmentToken>,
     otp: &str,
     client: &Client,
@@ -173,14 +174,15 @@ pub async fn complete(
     let token = token.ok_or(EnableTotpError::EnrolmentInvalid)?;
     let mut conn = state.database.connection().await?;
     let (recovery_codes, revocation) =
-        conn.transaction(async |conn| enable(conn, state, claims, &token, otp, client).await).await?;
+        conn.transaction(async |conn| enable(conn, state, caller, &token, otp, client).await).await?;
     drop(conn);
+    state.accounts.forget(caller.user_id());
     state.outbox.wake();
     revocation::carry_out(state, &revocation, client).await;
     let methods = [METHOD_OTP, METHOD_MFA].map(str::to_owned);
     let elevated = state
         .sessions
-        .elevate(claims.session_id, claims.user_id, &methods, AAL_MULTI_FACTOR, client)
+        .elevate(caller.session_id(), caller.user_id(), &methods, AAL_MULTI_FACTOR, client)
         .await
         .inspect_err(|error| tracing::warn!("A session keeps the level it had: {error}"));
     Ok(EnabledTotp { recovery_codes, access: elevated.ok() })
@@ -189,13 +191,13 @@ pub async fn complete(
 async fn enable(
     conn: &mut AsyncPgConnection,
     state: &AppState,
-    claims: &Claims,
+    caller: &Session,
     token: &EnrolmentToken,
     otp: &str,
     client: &Client,
 ) -> Result<(Vec<RecoveryCode>, PendingRevocation), EnableTotpError> {
     let now = state.clock.now();
-    let user = users::lock(conn, claims.user_id).await?.filter(User::is_open).ok_or(StepUpError::Gone)?;
+    let user = users::lock(conn, caller.user_id()).await?.filter(User::is_open).ok_or(StepUpError::Gone)?;
     let sealed = totp_enrolments::find(conn, user.id, &token.hash(), now).await?;
     let sealed = sealed.ok_or(EnableTotpError::EnrolmentInvalid)?;
     let secret = second_factor::open(state, &sealed, &enrolment_binding(&user), user.id)?;
@@ -222,7 +224,7 @@ async fn enable(
         occasion: notices::occasion(state, client),
     };
     notices::send(conn, state, &user, &parameters).await?;
-    let revocation = revocation::decide(conn, state, user.id, Some(claims.session_id), REASON).await?;
+    let revocation = revocation::decide(conn, state, user.id, Some(caller.session_id()), REASON).await?;
     Ok((codes, revocation))
 }
 

@@ -9,6 +9,7 @@ use diesel_async::AsyncConnection;
 use pg::AsyncPgConnection;
 use serde_json::{Value, json};
 use service_error::{ErrorKind, ServiceError};
+use session_verifier::Session;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -20,7 +21,7 @@ use crate::{
     },
     clients::{
         audit::{Activity, AuditError},
-        sessions::{Claims, DeviceSession},
+        sessions::DeviceSession,
     },
     domain::user::User,
     state::AppState,
@@ -91,15 +92,15 @@ impl ServiceError for ExportError {
     }
 }
 
-/// Orders a copy of the data of whoever `claims` speak for; the last one, if it was ordered within the hour.
+/// Orders a copy of the data of whoever `caller` is; the last one, if it was ordered within the hour.
 pub async fn order(
     state: &AppState,
-    claims: &Claims,
+    caller: &Session,
     proof: Proof,
     client: &Client,
 ) -> Result<DataExport, ExportError> {
     let user =
-        step_up::prove(state, claims, proof, "export_data", client).await.map_err(ExportError::StepUp)?;
+        step_up::prove(state, caller, proof, "export_data", client).await.map_err(ExportError::StepUp)?;
     let mut conn = state.database.connection().await?;
     let export = conn
         .transaction(async |conn| {
@@ -129,11 +130,11 @@ pub async fn order(
 /// The copy, if it is made already, as JSON.
 pub async fn fetch(
     state: &AppState,
-    claims: &Claims,
+    caller: &Session,
     id: DataExportId,
 ) -> Result<(DataExport, Option<Value>), ExportError> {
     let mut conn = state.database.connection().await?;
-    let export = data_exports::find(&mut conn, id, claims.user_id, state.clock.now()).await?;
+    let export = data_exports::find(&mut conn, id, caller.user_id(), state.clock.now()).await?;
     let export = export.ok_or(ExportError::NotFound)?;
     let Some(sealed) = &export.document else { return Ok((export, None)) };
     let opened = state.data_keys.open(sealed, &binding(export.id, export.user_id));

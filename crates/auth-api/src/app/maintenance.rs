@@ -94,6 +94,7 @@ async fn delete_account(state: &AppState, user: UserId) -> Result<(), Dependency
         .await?;
     drop(conn);
     if let Some(revocation) = revocation {
+        state.accounts.forget(user);
         state.outbox.wake();
         revocation::carry_out(state, &revocation, &revocation::nobody()).await;
     }

@@ -1,16 +1,26 @@
 //! The account of whoever asks.
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use service_error::{ErrorKind, ServiceError};
+use session_verifier::Session;
+use tokio::time::timeout;
 
 use crate::{
-    app::dependency::{DependencyError, depends_on_the_outside},
-    clients::sessions::Claims,
-    domain::user::User,
+    app::{
+        dependency::{DependencyError, depends_on_the_outside},
+        known_accounts::Knowledge,
+    },
+    domain::account::Account,
     state::AppState,
-    store::{totp_factors, users},
+    store::users,
 };
+
+/// How long reading an account may take that could be shown without.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Why the account cannot be shown.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +58,41 @@ impl ServiceError for MeError {
     }
 }
 
-/// The account that `claims` speak for, and whether a second factor protects it.
-pub async fn me(state: &AppState, claims: &Claims) -> Result<(User, bool), MeError> {
-    let mut conn = state.database.connection().await?;
-    let user = users::find(&mut conn, claims.user_id).await?.ok_or(MeError::Gone)?;
-    let mfa_enabled = totp_factors::exists(&mut conn, user.id).await?;
-    Ok((user, mfa_enabled))
+/// The account that `caller` is, as it was at most two seconds ago; while PostgreSQL is away, at most five minutes.
+pub async fn me(state: &AppState, caller: &Session) -> Result<Arc<Account>, MeError> {
+    let now = Instant::now();
+    match state.accounts.find(caller.user_id(), now) {
+        Knowledge::Fresh(account) => Ok(account),
+        Knowledge::Stale(account) if state.accounts.rest().goes_on(now) => Ok(account),
+        Knowledge::Stale(account) => match timeout(PATIENCE, read(state, caller)).await {
+            Ok(Err(MeError::Dependency(error))) if error.kind() == ErrorKind::Unavailable => {
+                could_not_read(state, &error);
+                Ok(account)
+            }
+            Ok(answer) => answer,
+            Err(elapsed) => {
+                could_not_read(state, &elapsed);
+                Ok(account)
+            }
+        },
+        Knowledge::None => read(state, caller).await,
+    }
+}
+
+async fn read(state: &AppState, caller: &Session) -> Result<Arc<Account>, MeError> {
+    let reading = state.accounts.begin_reading();
+    let account = users::find_account(&mut *state.database.connection().await?, caller.user_id()).await?;
+    state.accounts.rest().end();
+    let Some(account) = account.map(Arc::new) else {
+        state.accounts.forget(caller.user_id());
+        return Err(MeError::Gone);
+    };
+    state.accounts.remember(&reading, Arc::clone(&account), Instant::now());
+    Ok(account)
+}
+
+fn could_not_read(state: &AppState, error: &dyn std::error::Error) {
+    if state.accounts.rest().begin(Instant::now()) {
+        tracing::warn!("Accounts are shown as they were up to five minutes ago: {error}");
+    }
 }

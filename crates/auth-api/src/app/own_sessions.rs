@@ -5,10 +5,11 @@ use std::{borrow::Cow, time::Duration};
 use auth_events::Client;
 use auth_ids::SessionId;
 use service_error::{ErrorKind, ServiceError};
+use session_verifier::Session;
 
 use crate::{
     app::dependency::DependencyError,
-    clients::sessions::{Claims, DeviceSession, SessionsError},
+    clients::sessions::{DeviceSession, SessionsError},
     state::AppState,
 };
 
@@ -53,20 +54,20 @@ impl ServiceError for OwnSessionError {
     }
 }
 
-/// The live sessions of whoever `claims` speak for, the newest first.
-pub async fn list(state: &AppState, claims: &Claims) -> Result<Vec<DeviceSession>, DependencyError> {
-    Ok(state.sessions.list(claims.user_id).await?)
+/// The live sessions of whoever `caller` is, the newest first.
+pub async fn list(state: &AppState, caller: &Session) -> Result<Vec<DeviceSession>, DependencyError> {
+    Ok(state.sessions.list(caller.user_id()).await?)
 }
 
 /// Ends one of them.
 pub async fn end(
     state: &AppState,
-    claims: &Claims,
+    caller: &Session,
     session: SessionId,
     client: &Client,
 ) -> Result<(), OwnSessionError> {
-    let reason = if session == claims.session_id { "logout" } else { "revoked_by_user" };
-    match state.sessions.revoke_own(session, claims.user_id, reason, client).await {
+    let reason = if session == caller.session_id() { "logout" } else { "revoked_by_user" };
+    match state.sessions.revoke_own(session, caller.user_id(), reason, client).await {
         Ok(_) => Ok(()),
         Err(SessionsError::Refused { .. }) => Err(OwnSessionError::NotFound),
         Err(error) => Err(OwnSessionError::Dependency(error.into())),
@@ -76,10 +77,10 @@ pub async fn end(
 /// Ends all of them, or all but the one that asks; how many.
 pub async fn end_all(
     state: &AppState,
-    claims: &Claims,
+    caller: &Session,
     except_current: bool,
     client: &Client,
 ) -> Result<u32, DependencyError> {
-    let kept = except_current.then_some(claims.session_id);
-    Ok(state.sessions.revoke_all(claims.user_id, kept, "logout_all", client).await?)
+    let kept = except_current.then_some(caller.session_id());
+    Ok(state.sessions.revoke_all(caller.user_id(), kept, "logout_all", client).await?)
 }

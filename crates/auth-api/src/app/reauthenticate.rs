@@ -1,6 +1,7 @@
 //! Lets somebody with a session prove once more who they are, so that what protects their account asks for nothing for a while.
 
 use auth_events::Client;
+use session_verifier::Session;
 
 use crate::{
     app::{
@@ -8,7 +9,7 @@ use crate::{
         second_factor::METHOD_OTP,
         step_up::{Proof, StepUpError, prove},
     },
-    clients::sessions::{Claims, IssuedAccess},
+    clients::sessions::IssuedAccess,
     state::AppState,
     store::totp_factors,
 };
@@ -16,19 +17,19 @@ use crate::{
 /// An access token that says that its user has authenticated just now, by the password and, where there is one, the second factor.
 pub async fn reauthenticate(
     state: &AppState,
-    claims: &Claims,
+    caller: &Session,
     proof: Proof,
     client: &Client,
 ) -> Result<IssuedAccess, StepUpError> {
     if proof.password.is_none() {
         return Err(StepUpError::ReauthRequired);
     }
-    let user = prove(state, claims, proof, "reauthenticate", client).await?;
+    let user = prove(state, caller, proof, "reauthenticate", client).await?;
     let mut methods = vec![METHOD_PASSWORD.to_owned()];
     let has_second_factor = totp_factors::exists(&mut *state.database.connection().await?, user.id).await?;
     if has_second_factor {
         methods.push(METHOD_OTP.to_owned());
     }
     let aal = if has_second_factor { 2 } else { 1 };
-    Ok(state.sessions.elevate(claims.session_id, user.id, &methods, aal, client).await?)
+    Ok(state.sessions.elevate(caller.session_id(), user.id, &methods, aal, client).await?)
 }

@@ -4,6 +4,7 @@ use auth_events::{Client, Fact, facts::MfaRecoveryCodesGenerated};
 use auth_ids::UserId;
 use diesel_async::AsyncConnection;
 use pg::AsyncPgConnection;
+use session_verifier::Session;
 
 use crate::{
     app::{
@@ -13,7 +14,6 @@ use crate::{
         second_factor::recovery_code_hash,
         step_up::{Proof, StepUpError, prove},
     },
-    clients::sessions::Claims,
     domain::recovery_code::{COUNT, RecoveryCode},
     state::AppState,
     store::{recovery_codes, totp_factors},
@@ -22,14 +22,14 @@ use crate::{
 /// Makes new codes for somebody who proves who they are, by password and second factor, however recent their last authentication is.
 pub async fn regenerate(
     state: &AppState,
-    claims: &Claims,
+    caller: &Session,
     proof: Proof,
     client: &Client,
 ) -> Result<Vec<RecoveryCode>, DisableTotpError> {
     if proof.password.is_none() {
         return Err(StepUpError::ReauthRequired.into());
     }
-    let user = prove(state, claims, proof, "recovery_codes", client).await?;
+    let user = prove(state, caller, proof, "recovery_codes", client).await?;
     let mut conn = state.database.connection().await?;
     let codes = conn
         .transaction(async |conn| {

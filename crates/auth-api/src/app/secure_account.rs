@@ -104,6 +104,7 @@ pub async fn secure_account(
     let mut conn = state.database.connection().await?;
     let revocation = conn.transaction(async |conn| secure(conn, state, user, &token, client).await).await?;
     drop(conn);
+    state.accounts.forget(user);
     state.outbox.wake();
     revocation::carry_out(state, &revocation, client).await;
     Ok(())

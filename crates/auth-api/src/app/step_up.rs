@@ -6,6 +6,7 @@ use auth_events::{Client, Fact, facts::AuthReauthenticated};
 use chrono::TimeDelta;
 use diesel_async::AsyncConnection;
 use service_error::{ErrorKind, ServiceError};
+use session_verifier::Session;
 
 use crate::{
     app::{
@@ -14,7 +15,6 @@ use crate::{
         password_login::{METHOD_PASSWORD, attempts_key, record_lock},
         second_factor::{self, METHOD_OTP, SecondFactorError},
     },
-    clients::sessions::Claims,
     domain::{
         attempts::{KNOWN_DEVICE, NotNow, PASSWORD},
         bearer_secret::DeviceToken,
@@ -117,19 +117,19 @@ impl ServiceError for StepUpError {
 /// authenticated, as strongly as the account can, within [`PRIVILEGED_WINDOW`].
 pub async fn prove(
     state: &AppState,
-    claims: &Claims,
+    caller: &Session,
     proof: Proof,
     purpose: &'static str,
     client: &Client,
 ) -> Result<User, StepUpError> {
     let mut conn = state.database.connection().await?;
     let user =
-        users::find(&mut conn, claims.user_id).await?.filter(User::is_open).ok_or(StepUpError::Gone)?;
+        users::find(&mut conn, caller.user_id()).await?.filter(User::is_open).ok_or(StepUpError::Gone)?;
     let has_second_factor = totp_factors::exists(&mut conn, user.id).await?;
     drop(conn);
     let Some(password) = &proof.password else {
-        let is_recent = state.clock.now() - claims.authenticated_at <= PRIVILEGED_WINDOW;
-        let is_strong = !has_second_factor || claims.aal >= 2;
+        let is_recent = state.clock.now() - caller.authenticated_at() <= PRIVILEGED_WINDOW;
+        let is_strong = !has_second_factor || caller.aal() >= 2;
         return if is_recent && is_strong { Ok(user) } else { Err(StepUpError::ReauthRequired) };
     };
     // Asked for before the password is compared: what is missing is no failure.
@@ -145,7 +145,7 @@ pub async fn prove(
         methods.push(METHOD_OTP.to_owned());
     }
     let fact = Fact::by_user(user.id, AuthReauthenticated { methods, purpose: purpose.to_owned() });
-    record(state, &user, fact, claims, client).await?;
+    record(state, &user, fact, caller, client).await?;
     Ok(user)
 }
 
@@ -211,10 +211,10 @@ async fn record(
     state: &AppState,
     user: &User,
     fact: Fact<AuthReauthenticated>,
-    claims: &Claims,
+    caller: &Session,
     client: &Client,
 ) -> Result<(), StepUpError> {
-    let fact = fact.on("session", claims.session_id).from_client(client.clone());
+    let fact = fact.on("session", caller.session_id()).from_client(client.clone());
     let mut conn = state.database.connection().await?;
     outbox::append_fact(&mut conn, state.fact(Some(user.id), fact)).await?;
     state.outbox.wake();

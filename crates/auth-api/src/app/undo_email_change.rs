@@ -48,6 +48,7 @@ pub async fn undo_email_change(
     let mut conn = state.database.connection().await?;
     let revocation = conn.transaction(async |conn| undo(conn, state, &change, client).await).await?;
     drop(conn);
+    state.accounts.forget(change.user_id);
     state.outbox.wake();
     revocation::carry_out(state, &revocation, client).await;
     Ok(())

@@ -2,11 +2,11 @@
 
 use auth_events::{Client, Fact, commands::Locale, facts::UserProfileUpdated};
 use diesel_async::AsyncConnection;
+use session_verifier::Session;
 
 use crate::{
     app::me::MeError,
-    clients::sessions::Claims,
-    domain::{display_name::DisplayName, user::User},
+    domain::{account::Account, display_name::DisplayName},
     state::AppState,
     store::{totp_factors, users},
 };
@@ -20,17 +20,17 @@ pub struct ProfileChange {
     pub locale: Option<Locale>,
 }
 
-/// Changes the profile of whoever `claims` speak for; the account as it is then, and whether a second factor protects it.
+/// Changes the profile of whoever `caller` is; the account as it is then.
 pub async fn update_profile(
     state: &AppState,
-    claims: &Claims,
+    caller: &Session,
     change: ProfileChange,
     client: &Client,
-) -> Result<(User, bool), MeError> {
+) -> Result<Account, MeError> {
     let mut conn = state.database.connection().await?;
     let updated = conn
         .transaction(async |conn| {
-            let mut user = users::lock(conn, claims.user_id).await?.ok_or(MeError::Gone)?;
+            let mut user = users::lock(conn, caller.user_id()).await?.ok_or(MeError::Gone)?;
             let name = change.display_name.map(|name| name.map(|name| name.as_str().to_owned()));
             let name = name.filter(|name| *name != user.display_name);
             let locale = change.locale.filter(|locale| *locale != user.locale);
@@ -48,9 +48,10 @@ pub async fn update_profile(
             user.display_name = name.unwrap_or(user.display_name);
             user.locale = locale.unwrap_or(user.locale);
             let mfa_enabled = totp_factors::exists(conn, user.id).await?;
-            Ok::<_, MeError>((user, mfa_enabled))
+            Ok::<_, MeError>(Account::of(user, mfa_enabled))
         })
         .await?;
+    state.accounts.forget(updated.id);
     state.outbox.wake();
     Ok(updated)
 }

@@ -156,6 +156,7 @@ pub async fn verify_email(
             Ok::<_, VerifyEmailError>(device)
         })
         .await?;
+    state.accounts.forget(user.id);
     state.outbox.wake();
     Ok(device)
 }

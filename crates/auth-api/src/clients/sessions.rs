@@ -7,8 +7,7 @@ use auth_ids::{SessionId, UserId};
 use auth_proto::session::v1::{
     CreateSessionRequest, Device, ElevateSessionRequest, GetPublicKeysRequest, ListSessionsRequest,
     PublicKey, RefreshRequest, RevokeSessionRequest, RevokeUserSessionsRequest, Session, Subject, Tokens,
-    ValidateRequest, ValidateResponse, revoke_session_request::Target,
-    session_service_client::SessionServiceClient,
+    revoke_session_request::Target, session_service_client::SessionServiceClient,
 };
 use chrono::{DateTime, Utc};
 use prost_types::{Duration, Timestamp};
@@ -44,7 +43,13 @@ pub enum SessionsError {
 }
 
 impl SessionsError {
-    /// No key signs yet.
+    /// It was asked about a token, and said nothing.
+    #[must_use]
+    pub fn no_answer() -> Self {
+        Self::Unavailable(Status::unavailable("it did not say whether the access token is good"))
+    }
+
+    /// No key is known yet.
     #[must_use]
     pub fn no_keys() -> Self {
         Self::Unavailable(Status::unavailable("no public key is published"))
@@ -94,25 +99,6 @@ pub struct NewSession {
     pub remember_me: bool,
     /// What the user calls the device.
     pub device_name: Option<String>,
-}
-
-/// Who a good access token speaks for.
-#[derive(Debug, Clone)]
-pub struct Claims {
-    /// The user.
-    pub user_id: UserId,
-    /// The session.
-    pub session_id: SessionId,
-    /// How the user authenticated (RFC 8176).
-    pub methods: Vec<String>,
-    /// The assurance level.
-    pub aal: u32,
-    /// When the user authenticated.
-    pub authenticated_at: DateTime<Utc>,
-    /// What the user may do, by name.
-    pub roles: Vec<String>,
-    /// What the roles stand for.
-    pub permissions: Vec<String>,
 }
 
 /// A live session, as its user sees it in a list.
@@ -183,13 +169,6 @@ impl Sessions {
         };
         let answer = self.client.clone().refresh(request).await?.into_inner();
         issued(answer.tokens, answer.session)
-    }
-
-    /// Who `access_token` speaks for right now; `None` when it is not good.
-    pub async fn validate(&self, access_token: &str) -> Result<Option<Claims>, SessionsError> {
-        let request = ValidateRequest { access_token: access_token.to_owned(), ..ValidateRequest::default() };
-        let answer = self.client.clone().validate(request).await?.into_inner();
-        if answer.active { claims(answer).map(Some) } else { Ok(None) }
     }
 
     /// Ends a session for the reason with the code `reason`; nothing happens when the credential names none.
@@ -314,20 +293,6 @@ fn issued(
         expires_in: seconds(tokens.access_expires_in),
         refresh_token: tokens.refresh_token.into(),
         refresh_expires_at: tokens.refresh_expires_at.and_then(|at| DateTime::from_timestamp(at.seconds, 0)),
-    })
-}
-
-fn claims(answer: ValidateResponse) -> Result<Claims, SessionsError> {
-    let missing = || SessionsError::Unexpected(anyhow::anyhow!("claims are missing"));
-    let claims = answer.claims.ok_or_else(missing)?;
-    Ok(Claims {
-        user_id: id(&claims.user_id)?,
-        session_id: id(&claims.session_id)?,
-        methods: claims.amr,
-        aal: claims.aal,
-        authenticated_at: time(claims.auth_time)?,
-        roles: claims.roles,
-        permissions: claims.permissions,
     })
 }
 

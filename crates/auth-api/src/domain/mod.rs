@@ -1,5 +1,6 @@
 //! The rules of accounts: pure, without I/O, clock or randomness of their own.
 
+pub mod account;
 pub mod attempts;
 pub mod bearer_secret;
 mod common_passwords;

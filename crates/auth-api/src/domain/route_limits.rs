@@ -19,8 +19,10 @@ pub enum Route {
     SecondFactor,
     /// Anything else for which nobody needs to say who they are.
     Anonymous,
-    /// Anything with an access token.
+    /// Anything with an access token, but for reading one's own account, which costs less than counting it.
     Authenticated,
+    /// Anything with an access token that nobody we know of signed.
+    BadToken,
 }
 
 /// Whom a limit counts.
@@ -53,6 +55,8 @@ pub const ROUTE_LIMITS: &[(Route, Payer, Limit)] = &[
     (Route::SecondFactor, Payer::Neighbourhood, per_minute("second-factor-network", 600)),
     (Route::Anonymous, Payer::Host, per_minute("anonymous-ip", 60)),
     (Route::Anonymous, Payer::Neighbourhood, per_minute("anonymous-network", 600)),
+    (Route::BadToken, Payer::Host, per_minute("bad-token-ip", 60)),
+    (Route::BadToken, Payer::Neighbourhood, per_minute("bad-token-network", 600)),
     (Route::Authenticated, Payer::Subject, per_minute("user", 300)),
 ];
 

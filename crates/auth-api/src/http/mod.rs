@@ -30,7 +30,7 @@ pub use api_error::ApiError;
 pub use deadline::deadline;
 pub use edge::{EdgeSettings, edge};
 pub use hosts::{Host, Hosts};
-pub use operations::{KeyDirectory, MetricsAccess, OpenApiJson};
+pub use operations::{MetricsAccess, OpenApiJson};
 pub use origins::Origins;
 use utoipa_actix_web::service_config::ServiceConfig;
 

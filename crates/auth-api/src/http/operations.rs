@@ -1,25 +1,16 @@
 //! What operators and machines ask for.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
-
 use actix_web::{HttpRequest, HttpResponse, Responder, get, http::header, web};
-use chrono::{DateTime, SecondsFormat};
+use chrono::{DateTime, SecondsFormat, Utc};
 use ipnet::IpNet;
-use parking_lot::Mutex;
 use prometheus::Registry;
 use serde::Serialize;
 use service_runtime::{Readiness, ReadinessStatus};
+use session_verifier::PublicKey;
 use utoipa::ToSchema;
 
 use super::{ApiError, edge_error::EdgeError, request_client::RequestClient};
-use crate::{
-    app::dependency::DependencyError,
-    clients::sessions::{Sessions, SessionsError},
-    state::AppState,
-};
+use crate::{app::dependency::DependencyError, clients::sessions::SessionsError, state::AppState};
 
 /// Whether the process is alive.
 #[derive(Serialize, ToSchema)]
@@ -124,42 +115,14 @@ pub struct Key {
     retire_at: Option<String>,
 }
 
-/// Remembers the key set, and goes on with what it remembers while session-service is away.
-#[derive(Clone, Default)]
-pub struct KeyDirectory(Arc<Mutex<Option<(Instant, KeySet)>>>);
-
-impl KeyDirectory {
-    const FRESH_FOR: Duration = Duration::from_mins(1);
-
-    async fn read(&self, sessions: &Sessions) -> Result<KeySet, DependencyError> {
-        let remembered = self.0.lock().clone();
-        if let Some((read_at, keys)) = &remembered
-            && read_at.elapsed() < Self::FRESH_FOR
-        {
-            return Ok(keys.clone());
-        }
-        match sessions.public_keys().await {
-            Ok(keys) if !keys.is_empty() => {
-                let keys = KeySet { keys: keys.into_iter().map(Key::from).collect() };
-                *self.0.lock() = Some((Instant::now(), keys.clone()));
-                Ok(keys)
-            }
-            Ok(_) => remembered.map(|(_, keys)| keys).ok_or(SessionsError::no_keys().into()),
-            Err(error) => remembered.map(|(_, keys)| keys).ok_or(error.into()),
-        }
-    }
-}
-
-impl From<auth_proto::session::v1::PublicKey> for Key {
-    fn from(key: auth_proto::session::v1::PublicKey) -> Self {
-        let time = |seconds: i64| {
-            DateTime::from_timestamp(seconds, 0).map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
-        };
+impl From<&PublicKey> for Key {
+    fn from(key: &PublicKey) -> Self {
+        let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
         Self {
-            kid: key.kid,
-            paserk: key.paserk,
-            not_before: key.not_before.and_then(|at| time(at.seconds)),
-            retire_at: key.retire_at.and_then(|at| time(at.seconds)),
+            kid: key.id.to_string(),
+            paserk: key.paserk(),
+            not_before: Some(time(key.not_before)),
+            retire_at: key.retire_at.map(time),
         }
     }
 }
@@ -170,11 +133,13 @@ impl From<auth_proto::session::v1::PublicKey> for Key {
     (status = 503, body = super::openapi::ProblemDocument, content_type = "application/problem+json"),
 ))]
 #[get("/.well-known/paserk.json")]
-pub async fn paserk(
-    state: web::Data<AppState>,
-    directory: web::Data<KeyDirectory>,
-) -> Result<impl Responder, ApiError> {
-    let keys = directory.read(&state.sessions).await?;
+pub async fn paserk(state: web::Data<AppState>) -> Result<impl Responder, ApiError> {
+    let (known, now) = (state.verifier.public_keys(), state.clock.now());
+    let keys: Vec<Key> = known.iter().filter(|key| !key.is_retired(now)).map(Key::from).collect();
+    if keys.is_empty() {
+        return Err(DependencyError::from(SessionsError::no_keys()).into());
+    }
+    let keys = KeySet { keys };
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "public, max-age=300")).json(keys))
 }
 

@@ -165,3 +165,5 @@ diesel::table! {
         expires_at -> Timestamptz,
     }
 }
+
+diesel::allow_tables_to_appear_in_same_query!(totp_factors, users);

@@ -6,8 +6,9 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use super::schema::users;
+use super::schema::{totp_factors, users};
 use crate::domain::{
+    account::Account,
     email_address::EmailAddress,
     user::{User, UserStatus},
 };
@@ -53,6 +54,33 @@ impl TryFrom<UserRow> for User {
             password_off: row.password_off_reason,
             last_login_at: row.last_login_at,
             deletes_at: row.deletes_at,
+        })
+    }
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = users, check_for_backend(diesel::pg::Pg))]
+struct AccountRow {
+    id: Uuid,
+    email: String,
+    status: String,
+    display_name: Option<String>,
+    locale: String,
+    roles: Vec<String>,
+    created_at: DateTime<Utc>,
+}
+
+impl AccountRow {
+    fn into_account(self, mfa_enabled: bool) -> pg::Result<Account> {
+        Ok(Account {
+            id: UserId::from_untyped_uuid(self.id),
+            email: EmailAddress::parse(&self.email).map_err(corrupt)?,
+            status: self.status.parse().map_err(corrupt)?,
+            display_name: self.display_name,
+            locale: Locale::from_tag(&self.locale).unwrap_or_default(),
+            roles: self.roles,
+            created_at: self.created_at,
+            mfa_enabled,
         })
     }
 }
@@ -142,6 +170,16 @@ pub async fn lock_by_email(conn: &mut AsyncPgConnection, email: &EmailAddress) -
 pub async fn find(conn: &mut AsyncPgConnection, id: UserId) -> pg::Result<Option<User>> {
     let query = users::table.find(id.into_untyped_uuid()).select(UserRow::as_select());
     query.first(conn).await.optional()?.map(User::try_from).transpose()
+}
+
+/// An account by its id, as its owner sees it: in one query, and without what is secret.
+pub async fn find_account(conn: &mut AsyncPgConnection, id: UserId) -> pg::Result<Option<Account>> {
+    let factor = totp_factors::table.filter(totp_factors::user_id.eq(users::id));
+    let query = users::table
+        .find(id.into_untyped_uuid())
+        .select((AccountRow::as_select(), diesel::dsl::exists(factor)));
+    let found: Option<(AccountRow, bool)> = query.first(conn).await.optional()?;
+    found.map(|(row, mfa_enabled)| row.into_account(mfa_enabled)).transpose()
 }
 
 /// An account by its id, locked until the transaction ends. Rows that refer to it can be inserted meanwhile: whoever holds such a row and waits for

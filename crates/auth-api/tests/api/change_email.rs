@@ -56,9 +56,10 @@ async fn rst_07_a_stolen_session_moves_no_account() {
     let session_only = json!({"newEmail": EVE});
     for minutes in [0, 6] {
         clock.advance(TimeDelta::minutes(minutes));
-        let refused = by(&api, &access, CHANGE_EMAIL, Some(&session_only)).await;
+        let refused = by(&api, &api.sessions.renewed(&access), CHANGE_EMAIL, Some(&session_only)).await;
         problem(refused, 401, "reauth_required").await;
     }
+    let access = api.sessions.renewed(&access);
     let wrong = json!({"newEmail": EVE, "password": "another wrong password"});
     problem(by(&api, &access, CHANGE_EMAIL, Some(&wrong)).await, 401, "invalid_credentials").await;
     assert!(notices(&api, EMAIL).await.is_empty());
@@ -102,7 +103,7 @@ async fn rst_07_a_second_factor_is_asked_for() {
     let account = ProtectedAccount::new().await;
     let api = &account.api;
     account.clock.advance(TimeDelta::minutes(6));
-    let access = &account.access_token;
+    let access = &api.sessions.renewed(&account.access_token);
     problem(ask(api, access, NEW).await, 401, "otp_required").await;
     let request = json!({"newEmail": NEW, "password": PASSWORD, "otp": account.app.code()});
     assert_eq!(by(api, access, CHANGE_EMAIL, Some(&request)).await.status(), StatusCode::ACCEPTED);

@@ -1,26 +1,36 @@
-//! A session-service that remembers sessions in memory and whose tokens are plain text.
+//! A session-service that remembers sessions in memory and whose refresh tokens are plain text.
 
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
-use auth_ids::{SessionId, UserId, Uuid};
+use access_tokens::AccessClaims;
+use auth_ids::{GenericUuid, SessionId, UserId, Uuid};
 use auth_proto::session::v1::{
     self as proto, InactiveReason,
     session_service_server::{SessionService, SessionServiceServer},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use clock::SharedClock;
-use prost_types::Timestamp;
+use futures::{Stream, StreamExt, stream};
 use service_error::{ErrorKind, ServiceError};
 use service_runtime::Lifecycle;
+use tokio::sync::broadcast;
 use tonic::{Request, Response, Status};
+
+use crate::fake_tokens::{TokenKey, claims, timestamp, told};
 
 /// How long a session may be idle.
 pub const REFRESH_TTL: TimeDelta = TimeDelta::days(14);
 const TOKEN_TTL: TimeDelta = TimeDelta::minutes(5);
+const HEARTBEAT: Duration = Duration::from_millis(200);
+
+type Event = proto::watch_revocations_response::Event;
+type Watch = Pin<Box<dyn Stream<Item = Result<proto::WatchRevocationsResponse, Status>> + Send>>;
 
 /// The sessions that were made, and what was asked for.
 #[derive(Clone)]
@@ -30,7 +40,13 @@ struct State {
     clock: SharedClock,
     sessions: BTreeMap<Uuid, FakeSession>,
     /// What each access token says. Like real ones, they go on saying it.
-    access_tokens: BTreeMap<String, proto::Claims>,
+    access_tokens: BTreeMap<String, AccessClaims>,
+    key: TokenKey,
+    /// What watchers are told; the end of their stream where there is nothing.
+    told: broadcast::Sender<Option<proto::Revocation>>,
+    revocations: Vec<proto::Revocation>,
+    /// How often `Validate` was called.
+    validations: usize,
     revocations_of_all: Vec<RevocationOfAll>,
     unavailable: bool,
 }
@@ -97,6 +113,10 @@ impl FakeSessions {
             clock,
             sessions: BTreeMap::new(),
             access_tokens: BTreeMap::new(),
+            key: TokenKey::generate(),
+            told: broadcast::channel(1024).0,
+            revocations: Vec::new(),
+            validations: 0,
             revocations_of_all: Vec::new(),
             unavailable: false,
         })));
@@ -117,9 +137,41 @@ impl FakeSessions {
         self.state().sessions.values().filter(|session| session.live).count()
     }
 
-    /// From now on every call answers UNAVAILABLE, or none does any more.
+    /// From now on every call answers UNAVAILABLE, and nobody is told of revocations, or all is well again.
     pub fn set_unavailable(&self, unavailable: bool) {
-        self.state().unavailable = unavailable;
+        let mut state = self.state();
+        state.unavailable = unavailable;
+        if unavailable {
+            // Fails where nobody watches.
+            let _ = state.told.send(None);
+        }
+    }
+
+    /// Ends every session without telling any watcher, as if that took its time.
+    pub fn end_all_quietly(&self) {
+        for session in self.state().sessions.values_mut() {
+            session.live = false;
+        }
+    }
+
+    /// Another access token of the session of `token`, as a refresh would give it.
+    pub fn renewed(&self, token: &str) -> String {
+        let mut state = self.state();
+        let id = state.access_tokens[token].sid.into_untyped_uuid();
+        state.mint(id)
+    }
+
+    /// How often somebody asked whether a token is good.
+    pub fn validations(&self) -> usize {
+        self.state().validations
+    }
+
+    /// A token that says the same as `token`, changed by `change` and signed by us; no session knows of it.
+    pub fn sign_changed(&self, token: &str, change: impl FnOnce(&mut AccessClaims)) -> String {
+        let state = self.state();
+        let mut claims = state.access_tokens[token].clone();
+        change(&mut claims);
+        state.key.sign(&claims)
     }
 
     /// Each call of `RevokeUserSessions` that was answered, the first first.
@@ -147,30 +199,49 @@ impl State {
             .collect()
     }
 
-    /// Makes the access token `token` for the session as it is.
-    fn mint(&mut self, id: Uuid, token: String) -> String {
+    /// Makes an access token for the session as it is.
+    fn mint(&mut self, id: Uuid) -> String {
         let session = self.sessions[&id].clone();
-        let now = self.clock.now();
-        let claims = proto::Claims {
-            user_id: session.user_id,
-            session_id: id.to_string(),
-            token_id: token.clone(),
-            issued_at: Some(timestamp(now)),
-            expires_at: Some(timestamp(now + TOKEN_TTL)),
-            auth_time: Some(timestamp(session.auth_time)),
+        let claims = AccessClaims {
+            sub: session.user_id.parse().unwrap(),
+            sid: SessionId::from_untyped_uuid(id),
             amr: session.amr,
-            aal: session.aal,
+            aal: u8::try_from(session.aal).unwrap(),
+            auth_time: DateTime::from_timestamp(session.auth_time.timestamp(), 0).unwrap(),
             roles: session.roles,
             permissions: session.permissions,
+            ..claims(self.clock.now(), TOKEN_TTL)
         };
+        let token = self.key.sign(&claims);
         self.access_tokens.insert(token.clone(), claims);
         token
+    }
+
+    /// Ends a session and tells everybody; whether it was live.
+    fn end(&mut self, id: Uuid) -> bool {
+        let was_live = std::mem::replace(&mut self.sessions.get_mut(&id).unwrap().live, false);
+        if was_live {
+            let now = self.clock.now();
+            let revocation = proto::Revocation {
+                target: Some(proto::revocation::Target::SessionId(id.as_bytes().to_vec())),
+                revoked_at: Some(timestamp(now)),
+                forget_at: Some(timestamp(now + TOKEN_TTL)),
+            };
+            self.revocations.push(revocation.clone());
+            let _ = self.told.send(Some(revocation));
+        }
+        was_live
+    }
+
+    fn heartbeat(&self) -> Event {
+        let covers_since = Some(timestamp(self.clock.now() - TimeDelta::hours(1)));
+        Event::Heartbeat(proto::Heartbeat { at: Some(timestamp(self.clock.now())), covers_since })
     }
 
     fn tokens(&mut self, id: Uuid) -> proto::Tokens {
         let generation = self.sessions[&id].generation;
         proto::Tokens {
-            access_token: self.mint(id, format!("{generation}-access-{id}")),
+            access_token: self.mint(id),
             access_expires_in: Some(ttl()),
             refresh_token: format!("{generation}-refresh-{id}"),
             refresh_expires_at: Some(timestamp(self.clock.now() + REFRESH_TTL)),
@@ -179,8 +250,10 @@ impl State {
 
     /// The session that a token names, whether it is live or not.
     fn named_by(&self, token: &str) -> Option<Uuid> {
-        let (_, id) = token.rsplit_once("access-").or(token.rsplit_once("refresh-"))?;
-        Uuid::parse_str(id).ok().filter(|id| self.sessions.contains_key(id))
+        if let Some(claims) = self.access_tokens.get(token) {
+            return Some(claims.sid.into_untyped_uuid());
+        }
+        Uuid::parse_str(token.rsplit_once("refresh-")?.1).ok().filter(|id| self.sessions.contains_key(id))
     }
 
     fn described(&self, id: Uuid) -> proto::Session {
@@ -200,19 +273,18 @@ impl State {
     /// Judges as the real one does, but for the end of tokens.
     fn judge(&self, request: &proto::ValidateRequest) -> Result<proto::Claims, InactiveReason> {
         let claims = self.access_tokens.get(&request.access_token).ok_or(InactiveReason::Invalid)?;
-        let id = Uuid::parse_str(&claims.session_id).unwrap();
-        if !self.sessions[&id].live {
+        if !self.sessions[claims.sid.as_untyped_uuid()].live {
             return Err(InactiveReason::Revoked);
         }
-        if claims.aal < request.min_aal {
+        if u32::from(claims.aal) < request.min_aal {
             return Err(InactiveReason::InsufficientAal);
         }
-        let age = self.clock.now().timestamp() - claims.auth_time.unwrap().seconds;
+        let age = (self.clock.now() - claims.auth_time).num_seconds();
         if request.max_auth_age.is_some_and(|limit| age > limit.seconds) {
             return Err(InactiveReason::AuthenticationTooOld);
         }
         if request.required_permissions.iter().all(|it| claims.permissions.contains(it)) {
-            Ok(claims.clone())
+            Ok(told(claims))
         } else {
             Err(InactiveReason::MissingPermission)
         }
@@ -233,12 +305,84 @@ fn ttl() -> prost_types::Duration {
     prost_types::Duration { seconds: TOKEN_TTL.num_seconds(), nanos: 0 }
 }
 
-fn timestamp(time: DateTime<Utc>) -> Timestamp {
-    Timestamp { seconds: time.timestamp(), nanos: 0 }
+fn answer(judgement: Result<proto::Claims, InactiveReason>) -> proto::ValidateResponse {
+    match judgement {
+        Ok(claims) => proto::ValidateResponse {
+            active: true,
+            claims: Some(claims),
+            reason: InactiveReason::Unspecified.into(),
+        },
+        Err(reason) => proto::ValidateResponse { active: false, claims: None, reason: reason.into() },
+    }
+}
+
+fn message(event: Event) -> proto::WatchRevocationsResponse {
+    proto::WatchRevocationsResponse { event: Some(event) }
 }
 
 #[tonic::async_trait]
 impl SessionService for FakeSessions {
+    type WatchRevocationsStream = Watch;
+
+    async fn watch_revocations(
+        &self,
+        _request: Request<proto::WatchRevocationsRequest>,
+    ) -> Result<Response<Watch>, Status> {
+        let state = self.reached()?;
+        let now = state.clock.now();
+        let snapshot = proto::RevocationSnapshot {
+            revocations: state.revocations.clone(),
+            covers_since: Some(timestamp(now - TimeDelta::hours(1))),
+            complete: true,
+        };
+        let first = [
+            Event::Keys(proto::GetPublicKeysResponse { keys: vec![state.key.public()] }),
+            Event::Snapshot(snapshot),
+            state.heartbeat(),
+        ];
+        let (told, sessions) = (state.told.subscribe(), self.clone());
+        let later = stream::unfold((told, sessions), async |(mut told, sessions)| {
+            let next = match tokio::time::timeout(HEARTBEAT, told.recv()).await {
+                Err(_) => sessions.state().heartbeat(),
+                Ok(Ok(Some(revocation))) => {
+                    Event::Revoked(proto::RevocationBatch { revocations: vec![revocation] })
+                }
+                Ok(_) => return None,
+            };
+            Some((message(next), (told, sessions)))
+        });
+        Ok(Response::new(Box::pin(stream::iter(first.map(message)).chain(later).map(Ok))))
+    }
+
+    async fn touch(
+        &self,
+        _request: Request<proto::TouchRequest>,
+    ) -> Result<Response<proto::TouchResponse>, Status> {
+        drop(self.reached()?);
+        Ok(Response::new(proto::TouchResponse {}))
+    }
+
+    async fn validate_batch(
+        &self,
+        _request: Request<proto::ValidateBatchRequest>,
+    ) -> Result<Response<proto::ValidateBatchResponse>, Status> {
+        Err(Status::unimplemented("nobody asks for it"))
+    }
+
+    async fn update_user_claims(
+        &self,
+        _request: Request<proto::UpdateUserClaimsRequest>,
+    ) -> Result<Response<proto::UpdateUserClaimsResponse>, Status> {
+        Err(Status::unimplemented("nobody asks for it"))
+    }
+
+    async fn rotate_keys(
+        &self,
+        _request: Request<proto::RotateKeysRequest>,
+    ) -> Result<Response<proto::RotateKeysResponse>, Status> {
+        Err(Status::unimplemented("nobody asks for it"))
+    }
+
     async fn create_session(
         &self,
         request: Request<proto::CreateSessionRequest>,
@@ -273,14 +417,9 @@ impl SessionService for FakeSessions {
         &self,
         request: Request<proto::ValidateRequest>,
     ) -> Result<Response<proto::ValidateResponse>, Status> {
-        Ok(Response::new(match self.reached()?.judge(request.get_ref()) {
-            Ok(claims) => proto::ValidateResponse {
-                active: true,
-                claims: Some(claims),
-                reason: InactiveReason::Unspecified.into(),
-            },
-            Err(reason) => proto::ValidateResponse { active: false, claims: None, reason: reason.into() },
-        }))
+        let mut state = self.reached()?;
+        state.validations += 1;
+        Ok(Response::new(answer(state.judge(request.get_ref()))))
     }
 
     async fn refresh(
@@ -296,11 +435,12 @@ impl SessionService for FakeSessions {
             return Err(refused("session_ended"));
         }
         if !token.starts_with(&format!("{}-", session.generation)) {
-            session.live = false;
+            let metadata = vec![("user_id", session.user_id.clone()), ("session_id", id.to_string())];
+            state.end(id);
             return Err(service_error::into_status(&Refusal {
                 kind: ErrorKind::Unauthenticated,
                 reason: "refresh_token_reused",
-                metadata: vec![("user_id", session.user_id.clone()), ("session_id", id.to_string())],
+                metadata,
             }));
         }
         session.generation += 1;
@@ -319,21 +459,17 @@ impl SessionService for FakeSessions {
         let request = request.into_inner();
         let mut state = self.reached()?;
         let (found, reason) = match request.target.unwrap() {
-            Target::SessionId(id) => (state.named_by(&format!("access-{id}")), "session_not_found"),
+            Target::SessionId(id) => (state.named_by(&format!("refresh-{id}")), "session_not_found"),
             Target::RefreshToken(token) => (state.named_by(&token), "refresh_token_invalid"),
             Target::AccessToken(token) => (state.named_by(&token), "access_token_invalid"),
         };
         let id = found.ok_or_else(|| refused(reason))?;
-        let session = state.sessions.get_mut(&id).unwrap();
-        if !request.user_id.is_empty() && request.user_id != session.user_id {
+        let user_id = state.sessions[&id].user_id.clone();
+        if !request.user_id.is_empty() && request.user_id != user_id {
             return Err(refused("session_not_found"));
         }
-        let was_live = std::mem::replace(&mut session.live, false);
-        Ok(Response::new(proto::RevokeSessionResponse {
-            revoked: was_live,
-            session_id: id.to_string(),
-            user_id: session.user_id.clone(),
-        }))
+        let revoked = state.end(id);
+        Ok(Response::new(proto::RevokeSessionResponse { revoked, session_id: id.to_string(), user_id }))
     }
 
     async fn revoke_user_sessions(
@@ -345,7 +481,7 @@ impl SessionService for FakeSessions {
         let mut revoked = 0;
         for (id, _) in state.live_of(&request.user_id) {
             if request.except_session_id != Some(id.to_string()) {
-                state.sessions.get_mut(&id).unwrap().live = false;
+                state.end(id);
                 revoked += 1;
             }
         }
@@ -380,7 +516,7 @@ impl SessionService for FakeSessions {
         }
         session.seen(request.device, now);
         Ok(Response::new(proto::ElevateSessionResponse {
-            access_token: state.mint(id, format!("{}-access-{id}", Uuid::now_v7())),
+            access_token: state.mint(id),
             access_expires_in: Some(ttl()),
             session: Some(state.described(id)),
         }))
@@ -400,13 +536,6 @@ impl SessionService for FakeSessions {
         &self,
         _request: Request<proto::GetPublicKeysRequest>,
     ) -> Result<Response<proto::GetPublicKeysResponse>, Status> {
-        drop(self.reached()?);
-        let key = proto::PublicKey {
-            kid: "k4.pid.example".to_owned(),
-            paserk: "k4.public.example".to_owned(),
-            not_before: Some(prost_types::Timestamp { seconds: 1_900_000_000, nanos: 0 }),
-            retire_at: None,
-        };
-        Ok(Response::new(proto::GetPublicKeysResponse { keys: vec![key] }))
+        Ok(Response::new(proto::GetPublicKeysResponse { keys: vec![self.reached()?.key.public()] }))
     }
 }

@@ -24,7 +24,7 @@ use service_runtime::{CommonConfig, Environment, Lifecycle, Registry, ShutdownSe
 use telemetry::{LogFormat, TelemetrySettings};
 use test_support::{TestDatabase, eventually, install_crypto_provider};
 
-use crate::fake_sessions::FakeSessions;
+use crate::{fake_sessions::FakeSessions, fake_tokens};
 
 pub const PASSWORD: &str = "SecurePassword123";
 /// The first one seals; the second one was replaced by it.
@@ -103,6 +103,7 @@ impl TestApi {
                 .unwrap(),
             // Nobody listens there: what audit-service is asked for is tested with the whole platform.
             audit_service_url: "http://127.0.0.1:1".parse().unwrap(),
+            token_scope: fake_tokens::scope(),
             trusted_proxies: vec!["127.0.0.1/32".parse().unwrap()],
             allowed_hosts: hosts(changes.allowed_hosts),
             origins: Origins {
@@ -126,7 +127,8 @@ impl TestApi {
             admin: None,
         };
         let registry = Registry::new();
-        let application = Application::build(config, &common, &lifecycle, registry.clone(), clock).unwrap();
+        let application =
+            Application::build(config, &common, &lifecycle, registry.clone(), clock).await.unwrap();
         let url = format!("http://{}", application.local_addr().unwrap());
         let state = application.state().unwrap();
         let running = lifecycle.clone();
@@ -211,6 +213,15 @@ impl TestApi {
         let answer = self.login(email, PASSWORD).await;
         assert_eq!(answer.status(), StatusCode::OK);
         body(answer).await
+    }
+
+    /// Waits until the stream of revocations told that the session of the access token has ended.
+    pub async fn until_refused(&self, access_token: &str) {
+        eventually("the access token is refused", PATIENCE, || async {
+            let answer = self.get("/v1/auth/me").bearer_auth(access_token).send().await.unwrap();
+            (answer.status() == StatusCode::UNAUTHORIZED).then_some(())
+        })
+        .await;
     }
 
     /// The facts of one type, the oldest first.

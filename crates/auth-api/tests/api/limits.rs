@@ -105,15 +105,15 @@ async fn a_user_is_limited_and_other_users_are_not() {
         assert_eq!(post(&api, "/v1/auth/verify-email", from, &body).await.status(), StatusCode::OK);
     }
     let (ada, bob) = (api.login_tokens("ada@example.test").await, api.login_tokens("bob@example.test").await);
-    let me = |tokens: &serde_json::Value| {
-        let request = api.get("/v1/auth/me").bearer_auth(tokens["accessToken"].as_str().unwrap());
+    let list = |tokens: &serde_json::Value| {
+        let request = api.get("/v1/auth/sessions").bearer_auth(tokens["accessToken"].as_str().unwrap());
         async move { request.send().await.unwrap() }
     };
     for _ in 0..300 {
-        assert_eq!(me(&ada).await.status(), StatusCode::OK);
+        assert_eq!(list(&ada).await.status(), StatusCode::OK);
     }
-    problem(me(&ada).await, 429, "rate_limited").await;
-    assert_eq!(me(&bob).await.status(), StatusCode::OK);
+    problem(list(&ada).await, 429, "rate_limited").await;
+    assert_eq!(list(&bob).await.status(), StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! auth-api in process, over HTTP, on a real PostgreSQL; session-service is a stand-in that keeps its contract in memory.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
+mod access_tokens;
 mod attempts;
 mod authenticator;
 mod captcha;
@@ -13,10 +14,12 @@ mod degradation;
 mod documented;
 mod edge;
 mod fake_sessions;
+mod fake_tokens;
 mod harness;
 mod idempotency;
 mod input;
 mod limits;
+mod log_lines;
 mod login;
 mod mail_links;
 mod mfa;
@@ -34,5 +37,6 @@ mod reset;
 mod second_factor;
 mod secure_account;
 mod security_headers;
+mod session_ends;
 mod sessions;
 mod verify_email;

@@ -251,16 +251,18 @@ async fn mfa_09_a_stolen_session_cannot_take_the_second_factor_away() {
     // Nor replace it.
     problem(by(&account.api, &other, ENABLE_INIT, None).await, 409, "totp_already_enabled").await;
     account.clock.advance(TimeDelta::minutes(5) + STEP);
+    let (own, other) =
+        (account.api.sessions.renewed(&account.access_token), account.api.sessions.renewed(&other));
     problem(by(&account.api, &other, ENABLE_INIT, None).await, 401, "reauth_required").await;
 
     let live = account.api.sessions.live();
     assert_eq!(live, 2);
     let proof = json!({"password": PASSWORD, "otp": account.app.code()});
-    let disabled = by(&account.api, &account.access_token, DISABLE, Some(&proof)).await;
+    let disabled = by(&account.api, &own, DISABLE, Some(&proof)).await;
     assert_eq!(disabled.status(), StatusCode::OK);
     assert_eq!(account.api.sessions.live(), 1);
     let me = account.api.get("/v1/auth/me");
-    assert_eq!(me.bearer_auth(&account.access_token).send().await.unwrap().status(), StatusCode::OK);
+    assert_eq!(me.bearer_auth(&own).send().await.unwrap().status(), StatusCode::OK);
     problem(by(&account.api, &other, DISABLE, None).await, 401, "invalid_token").await;
     assert!(account.api.mail_to(EMAIL, MailTemplate::TotpDisabled).await.is_some());
     assert_eq!(account.api.facts("mfa.totp_disabled").await.len(), 1);
@@ -277,7 +279,7 @@ async fn mfa_11_only_the_newest_secret_counts_and_it_is_ours() {
     let begin = async || body(by(&api, &access, ENABLE_INIT, None).await).await;
     let complete = async |challenge: &Value, otp: &str| {
         let request = json!({"challengeId": challenge, "otp": otp});
-        by(&api, &access, ENABLE_COMPLETE, Some(&request)).await
+        by(&api, &api.sessions.renewed(&access), ENABLE_COMPLETE, Some(&request)).await
     };
     let own = json!({"challengeId": "fae_x", "otp": "000000", "secret": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"});
     problem(by(&api, &access, ENABLE_COMPLETE, Some(&own)).await, 400, "invalid_request").await;
@@ -299,9 +301,10 @@ async fn mfa_11_only_the_newest_secret_counts_and_it_is_ours() {
 
     clock.advance(TimeDelta::minutes(10));
     problem(complete(&second["challengeId"], &second_app.code()).await, 400, "enrolment_invalid").await;
-    problem(by(&api, &access, ENABLE_INIT, None).await, 401, "reauth_required").await;
+    let later = api.sessions.renewed(&access);
+    problem(by(&api, &later, ENABLE_INIT, None).await, 401, "reauth_required").await;
     let proof = json!({"password": PASSWORD});
-    let third = body(by(&api, &access, ENABLE_INIT, Some(&proof)).await).await;
+    let third = body(by(&api, &later, ENABLE_INIT, Some(&proof)).await).await;
     let code = app(&third).code();
     let answers = join_all((0..10).map(|_| complete(&third["challengeId"], &code))).await;
     assert_eq!(count(&answers), BTreeMap::from([(200, 1), (400, 9)]));

@@ -13,7 +13,7 @@ async fn operators_and_machines_get_their_answers() {
 
     let keys = api.get("/.well-known/paserk.json").send().await.unwrap();
     assert_eq!(keys.headers()["cache-control"], "public, max-age=300");
-    assert_eq!(body(keys).await["keys"][0]["notBefore"], "2030-03-17T17:46:40Z");
+    assert_eq!(body(keys).await["keys"][0]["notBefore"], "2020-03-17T17:46:40Z");
 
     let config = body(api.get("/v1/auth/config").send().await.unwrap()).await;
     assert_eq!(config["captcha"], json!({"provider": "off", "siteKey": null}));

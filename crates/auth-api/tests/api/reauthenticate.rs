@@ -25,6 +25,7 @@ async fn the_password_opens_a_window_of_five_minutes() {
     let access = token(&tokens, "accessToken");
     assert_eq!(protected(&api, &access).await.status(), StatusCode::ACCEPTED, "a login opens one too");
     clock.advance(TimeDelta::minutes(6));
+    let access = api.sessions.renewed(&access);
     problem(protected(&api, &access).await, 401, "reauth_required").await;
     let wrong = json!({"password": "another wrong password"});
     problem(reauthenticate(&api, &access, &wrong).await, 401, "invalid_credentials").await;
@@ -37,6 +38,7 @@ async fn the_password_opens_a_window_of_five_minutes() {
     problem(protected(&api, &access).await, 401, "reauth_required").await;
     assert_eq!(protected(&api, &fresh).await.status(), StatusCode::ACCEPTED);
     clock.advance(TimeDelta::minutes(5) + TimeDelta::seconds(1));
+    let fresh = api.sessions.renewed(&fresh);
     problem(protected(&api, &fresh).await, 401, "reauth_required").await;
     let refresh = json!({"refreshToken": tokens["refreshToken"]});
     assert_eq!(api.post("/v1/auth/refresh", &refresh).await.status(), StatusCode::OK, "it stays as it is");
@@ -49,8 +51,8 @@ async fn the_password_opens_a_window_of_five_minutes() {
 async fn a_second_factor_is_part_of_the_proof() {
     let account = ProtectedAccount::new().await;
     let api = &account.api;
-    let access = &account.access_token;
     account.clock.advance(TimeDelta::minutes(6));
+    let access = &api.sessions.renewed(&account.access_token);
     problem(reauthenticate(api, access, &json!({"password": PASSWORD})).await, 401, "otp_required").await;
     let wrong = json!({"password": PASSWORD, "otp": account.app.wrong_code()});
     problem(reauthenticate(api, access, &wrong).await, 400, "otp_invalid").await;

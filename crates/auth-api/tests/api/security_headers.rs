@@ -96,6 +96,6 @@ async fn limited_and_unavailable() -> Vec<Response> {
         answers.push(api.login("nobody@example.test", PASSWORD).await);
     }
     api.sessions.set_unavailable(true);
-    answers.push(api.get("/v1/auth/me").bearer_auth("v4.public.x").send().await.unwrap());
+    answers.push(api.post("/v1/auth/refresh", &json!({"refreshToken": "far_x"})).await);
     answers
 }

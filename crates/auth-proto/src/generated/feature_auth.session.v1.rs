@@ -98,6 +98,20 @@ pub struct ValidateRequest {
     /// All of these must be among the token's permissions.
     #[prost(string, repeated, tag = "4")]
     pub required_permissions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Asks PostgreSQL rather than this replica's memory, which may be seconds behind: for what must not happen after a revocation.
+    #[prost(bool, tag = "5")]
+    pub authoritative: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ValidateBatchRequest {
+    /// 1 to 100.
+    #[prost(message, repeated, tag = "1")]
+    pub requests: ::prost::alloc::vec::Vec<ValidateRequest>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ValidateBatchResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub responses: ::prost::alloc::vec::Vec<ValidateResponse>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ValidateResponse {
@@ -132,6 +146,9 @@ pub struct Claims {
     pub roles: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(string, repeated, tag = "10")]
     pub permissions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The user's epoch in which it was minted.
+    #[prost(uint64, tag = "11")]
+    pub epoch: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RefreshRequest {
@@ -242,6 +259,126 @@ pub struct ElevateSessionResponse {
     pub session: ::core::option::Option<Session>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateUserClaimsRequest {
+    #[prost(string, tag = "1")]
+    pub user_id: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "2")]
+    pub roles: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "3")]
+    pub permissions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateUserClaimsResponse {
+    /// How many live sessions there are.
+    #[prost(uint32, tag = "1")]
+    pub sessions: u32,
+    /// The epoch from which on access tokens are good.
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TouchRequest {
+    /// At most 500.
+    #[prost(message, repeated, tag = "1")]
+    pub sightings: ::prost::alloc::vec::Vec<Sighting>,
+}
+/// That an access token was in use.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Sighting {
+    /// UUID of the session.
+    #[prost(string, tag = "1")]
+    pub session_id: ::prost::alloc::string::String,
+    /// UUID of the access token (jti).
+    #[prost(string, tag = "2")]
+    pub token_id: ::prost::alloc::string::String,
+    /// When it was last in use; now when absent or in the future.
+    #[prost(message, optional, tag = "3")]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TouchResponse {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchRevocationsRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WatchRevocationsResponse {
+    #[prost(oneof = "watch_revocations_response::Event", tags = "1, 2, 3, 4")]
+    pub event: ::core::option::Option<watch_revocations_response::Event>,
+}
+/// Nested message and enum types in `WatchRevocationsResponse`.
+pub mod watch_revocations_response {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Event {
+        /// The public keys from now on.
+        #[prost(message, tag = "1")]
+        Keys(super::GetPublicKeysResponse),
+        /// A part of what was revoked lately. What was known before the first part may be forgotten when the last one is there.
+        #[prost(message, tag = "2")]
+        Snapshot(super::RevocationSnapshot),
+        /// What was revoked just now.
+        #[prost(message, tag = "3")]
+        Revoked(super::RevocationBatch),
+        /// Everything up to this moment was told.
+        #[prost(message, tag = "4")]
+        Heartbeat(super::Heartbeat),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RevocationSnapshot {
+    #[prost(message, repeated, tag = "1")]
+    pub revocations: ::prost::alloc::vec::Vec<Revocation>,
+    /// Revocations before this time are not told any more: a token that was issued earlier needs Validate.
+    #[prost(message, optional, tag = "2")]
+    pub covers_since: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whether this is the last part.
+    #[prost(bool, tag = "3")]
+    pub complete: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RevocationBatch {
+    #[prost(message, repeated, tag = "1")]
+    pub revocations: ::prost::alloc::vec::Vec<Revocation>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Revocation {
+    /// When it happened.
+    #[prost(message, optional, tag = "3")]
+    pub revoked_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the last token that it concerns has expired.
+    #[prost(message, optional, tag = "4")]
+    pub forget_at: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(oneof = "revocation::Target", tags = "1, 2")]
+    pub target: ::core::option::Option<revocation::Target>,
+}
+/// Nested message and enum types in `Revocation`.
+pub mod revocation {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Target {
+        /// The 16 bytes of a session's UUID: no access token of the session is good.
+        #[prost(bytes, tag = "1")]
+        SessionId(::prost::alloc::vec::Vec<u8>),
+        /// No access token of the user from before the epoch is good.
+        #[prost(message, tag = "2")]
+        UserEpoch(super::UserEpoch),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UserEpoch {
+    /// The 16 bytes of the user's UUID.
+    #[prost(bytes = "vec", tag = "1")]
+    pub user_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Heartbeat {
+    /// When it was sent.
+    #[prost(message, optional, tag = "1")]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Since when revocations are told; it moves on with the time.
+    #[prost(message, optional, tag = "2")]
+    pub covers_since: ::core::option::Option<::prost_types::Timestamp>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListSessionsRequest {
     #[prost(string, tag = "1")]
     pub user_id: ::prost::alloc::string::String,
@@ -272,6 +409,20 @@ pub struct PublicKey {
     /// When verifiers drop it; absent while that is not decided.
     #[prost(message, optional, tag = "4")]
     pub retire_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateKeysRequest {
+    /// An emergency: the keys in use may be known to somebody else.
+    #[prost(bool, tag = "1")]
+    pub drop_current: bool,
+    /// Why, for the audit log.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateKeysResponse {
+    #[prost(message, optional, tag = "1")]
+    pub key: ::core::option::Option<PublicKey>,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -441,6 +592,7 @@ pub mod session_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Says whether an access token is good right now. A token that is not good is an answer (active = false), never an error.
+        /// Once this replica is warm it needs neither PostgreSQL nor Redis for that.
         pub async fn validate(
             &mut self,
             request: impl tonic::IntoRequest<super::ValidateRequest>,
@@ -464,6 +616,36 @@ pub mod session_service_client {
             req.extensions_mut()
                 .insert(
                     GrpcMethod::new("feature_auth.session.v1.SessionService", "Validate"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Judges up to 100 access tokens, in messages of up to 128 KiB, each like Validate does; the answers are in the order of the tokens.
+        pub async fn validate_batch(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ValidateBatchRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ValidateBatchResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/feature_auth.session.v1.SessionService/ValidateBatch",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "feature_auth.session.v1.SessionService",
+                        "ValidateBatch",
+                    ),
                 );
             self.inner.unary(req, path, codec).await
         }
@@ -590,6 +772,94 @@ pub mod session_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Replaces what a user may do in all live sessions. Access tokens from before die within a second; refresh tokens stay good, and the next
+        /// access token says what is new. Idempotent but for the epoch, which advances each time.
+        pub async fn update_user_claims(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateUserClaimsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateUserClaimsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/feature_auth.session.v1.SessionService/UpdateUserClaims",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "feature_auth.session.v1.SessionService",
+                        "UpdateUserClaims",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes note that access tokens are in use, from those who verify them by themselves. What is not a session of ours is passed over.
+        pub async fn touch(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TouchRequest>,
+        ) -> std::result::Result<tonic::Response<super::TouchResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/feature_auth.session.v1.SessionService/Touch",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("feature_auth.session.v1.SessionService", "Touch"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Tells revocations as they happen. First come the public keys and what was revoked lately, in parts, the last of which is marked; from then
+        /// on each revocation and each change of the keys at once, and a heartbeat every second. While the service itself cannot learn of
+        /// revocations there is no heartbeat. RESOURCE_EXHAUSTED with reason too_many_watchers. UNAVAILABLE with reason watcher_too_slow ends the stream
+        /// of a watcher that does not keep up, and with reason stopping that of a replica which stops: connect again.
+        pub async fn watch_revocations(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchRevocationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchRevocationsResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/feature_auth.session.v1.SessionService/WatchRevocations",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "feature_auth.session.v1.SessionService",
+                        "WatchRevocations",
+                    ),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
         /// Lists the live sessions of a user, newest first.
         pub async fn list_sessions(
             &mut self,
@@ -650,6 +920,38 @@ pub mod session_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Makes a new signing key. It is published now and signs once every verifier has had the time to learn it; the old one is retired after the
+        /// last token that it signed has expired. With drop_current the new key signs at once and the old ones verify nothing any more: every access
+        /// token in use dies, and clients refresh. FAILED_PRECONDITION with reason rotation_pending when a published key has not begun to sign yet.
+        pub async fn rotate_keys(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RotateKeysRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateKeysResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/feature_auth.session.v1.SessionService/RotateKeys",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "feature_auth.session.v1.SessionService",
+                        "RotateKeys",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -674,11 +976,20 @@ pub mod session_service_server {
             tonic::Status,
         >;
         /// Says whether an access token is good right now. A token that is not good is an answer (active = false), never an error.
+        /// Once this replica is warm it needs neither PostgreSQL nor Redis for that.
         async fn validate(
             &self,
             request: tonic::Request<super::ValidateRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ValidateResponse>,
+            tonic::Status,
+        >;
+        /// Judges up to 100 access tokens, in messages of up to 128 KiB, each like Validate does; the answers are in the order of the tokens.
+        async fn validate_batch(
+            &self,
+            request: tonic::Request<super::ValidateBatchRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ValidateBatchResponse>,
             tonic::Status,
         >;
         /// Exchanges a refresh token for a new pair. UNAUTHENTICATED with reason refresh_token_invalid, refresh_token_reused or
@@ -716,6 +1027,40 @@ pub mod session_service_server {
             tonic::Response<super::ElevateSessionResponse>,
             tonic::Status,
         >;
+        /// Replaces what a user may do in all live sessions. Access tokens from before die within a second; refresh tokens stay good, and the next
+        /// access token says what is new. Idempotent but for the epoch, which advances each time.
+        async fn update_user_claims(
+            &self,
+            request: tonic::Request<super::UpdateUserClaimsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateUserClaimsResponse>,
+            tonic::Status,
+        >;
+        /// Takes note that access tokens are in use, from those who verify them by themselves. What is not a session of ours is passed over.
+        async fn touch(
+            &self,
+            request: tonic::Request<super::TouchRequest>,
+        ) -> std::result::Result<tonic::Response<super::TouchResponse>, tonic::Status>;
+        /// Server streaming response type for the WatchRevocations method.
+        type WatchRevocationsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    super::WatchRevocationsResponse,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Tells revocations as they happen. First come the public keys and what was revoked lately, in parts, the last of which is marked; from then
+        /// on each revocation and each change of the keys at once, and a heartbeat every second. While the service itself cannot learn of
+        /// revocations there is no heartbeat. RESOURCE_EXHAUSTED with reason too_many_watchers. UNAVAILABLE with reason watcher_too_slow ends the stream
+        /// of a watcher that does not keep up, and with reason stopping that of a replica which stops: connect again.
+        async fn watch_revocations(
+            &self,
+            request: tonic::Request<super::WatchRevocationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::WatchRevocationsStream>,
+            tonic::Status,
+        >;
         /// Lists the live sessions of a user, newest first.
         async fn list_sessions(
             &self,
@@ -730,6 +1075,16 @@ pub mod session_service_server {
             request: tonic::Request<super::GetPublicKeysRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetPublicKeysResponse>,
+            tonic::Status,
+        >;
+        /// Makes a new signing key. It is published now and signs once every verifier has had the time to learn it; the old one is retired after the
+        /// last token that it signed has expired. With drop_current the new key signs at once and the old ones verify nothing any more: every access
+        /// token in use dies, and clients refresh. FAILED_PRECONDITION with reason rotation_pending when a published key has not begun to sign yet.
+        async fn rotate_keys(
+            &self,
+            request: tonic::Request<super::RotateKeysRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateKeysResponse>,
             tonic::Status,
         >;
     }
@@ -887,6 +1242,51 @@ pub mod session_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ValidateSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/feature_auth.session.v1.SessionService/ValidateBatch" => {
+                    #[allow(non_camel_case_types)]
+                    struct ValidateBatchSvc<T: SessionService>(pub Arc<T>);
+                    impl<
+                        T: SessionService,
+                    > tonic::server::UnaryService<super::ValidateBatchRequest>
+                    for ValidateBatchSvc<T> {
+                        type Response = super::ValidateBatchResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ValidateBatchRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SessionService>::validate_batch(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ValidateBatchSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -1084,6 +1484,144 @@ pub mod session_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/feature_auth.session.v1.SessionService/UpdateUserClaims" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateUserClaimsSvc<T: SessionService>(pub Arc<T>);
+                    impl<
+                        T: SessionService,
+                    > tonic::server::UnaryService<super::UpdateUserClaimsRequest>
+                    for UpdateUserClaimsSvc<T> {
+                        type Response = super::UpdateUserClaimsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateUserClaimsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SessionService>::update_user_claims(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateUserClaimsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/feature_auth.session.v1.SessionService/Touch" => {
+                    #[allow(non_camel_case_types)]
+                    struct TouchSvc<T: SessionService>(pub Arc<T>);
+                    impl<
+                        T: SessionService,
+                    > tonic::server::UnaryService<super::TouchRequest> for TouchSvc<T> {
+                        type Response = super::TouchResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TouchRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SessionService>::touch(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TouchSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/feature_auth.session.v1.SessionService/WatchRevocations" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchRevocationsSvc<T: SessionService>(pub Arc<T>);
+                    impl<
+                        T: SessionService,
+                    > tonic::server::ServerStreamingService<
+                        super::WatchRevocationsRequest,
+                    > for WatchRevocationsSvc<T> {
+                        type Response = super::WatchRevocationsResponse;
+                        type ResponseStream = T::WatchRevocationsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchRevocationsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SessionService>::watch_revocations(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchRevocationsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/feature_auth.session.v1.SessionService/ListSessions" => {
                     #[allow(non_camel_case_types)]
                     struct ListSessionsSvc<T: SessionService>(pub Arc<T>);
@@ -1160,6 +1698,51 @@ pub mod session_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetPublicKeysSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/feature_auth.session.v1.SessionService/RotateKeys" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateKeysSvc<T: SessionService>(pub Arc<T>);
+                    impl<
+                        T: SessionService,
+                    > tonic::server::UnaryService<super::RotateKeysRequest>
+                    for RotateKeysSvc<T> {
+                        type Response = super::RotateKeysResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RotateKeysRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SessionService>::rotate_keys(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateKeysSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

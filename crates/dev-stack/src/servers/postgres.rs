@@ -141,6 +141,8 @@ impl Daemon for Postgres {
             "logging_collector=off",
             "log_destination=stderr",
             "timezone=UTC",
+            // So that anybody can see which statements a request costs.
+            "shared_preload_libraries=pg_stat_statements",
         ];
         settings.extend(match self.durability {
             Durability::Kept => ["fsync=on", "max_connections=200"].as_slice(),

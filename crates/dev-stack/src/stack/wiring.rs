@@ -146,6 +146,8 @@ impl Wiring {
                 .unless_set("TRUSTED_PROXIES", "127.0.0.1/32")
                 .set("SESSION_SERVICE_URL", format!("https://{}", self.session.work.addr()))
                 .set("AUDIT_SERVICE_URL", format!("https://{}", self.audit.work.addr()))
+                .set("TOKEN_ISSUER", self.api_url())
+                .unless_set("TOKEN_AUDIENCE", "feature-auth")
                 .unless_set("CAPTCHA", "turnstile")
                 .set("TURNSTILE_VERIFY_URL", self.turnstile_url.as_str())
                 .unless_set("TURNSTILE_SECRET", ALWAYS_PASSES)

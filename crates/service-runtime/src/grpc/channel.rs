@@ -1,58 +1,55 @@
 use std::{
     convert::Infallible,
-    error::Error,
     task::{Context, Poll},
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
 use futures::future::BoxFuture;
 use http::{Request, Response};
-use tokio::time::timeout;
-use tonic::{
-    Status, TimeoutExpired,
-    body::Body,
-    transport::{Certificate, ClientTlsConfig, Endpoint, Identity},
+use tokio::time::Instant;
+use tonic::body::Body;
+use tower::Service;
+
+use super::{
+    attempts::{self, Call},
+    deadline,
+    failure::Failure,
+    origin::Origin,
+    payload::Payload,
+    replicas::Replicas,
 };
-use tower::{Service, ServiceExt};
-use url::Url;
+use crate::{ServiceAddress, Transport};
 
-use super::{deadline, error::CallError};
-use crate::Transport;
+/// No client waits longer for the head of an answer; it keeps the clock from overflowing.
+const LONGEST: Duration = Duration::from_hours(24);
 
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-const KEEPALIVE: Duration = Duration::from_secs(5);
-
-/// A connection to another service that is made when it is needed, and again when it was lost. Carries the trace on. A call without a deadline
-/// of its own gets 800 ms to the head of the answer, and ends with `DEADLINE_EXCEEDED`; one that the
-/// network failed ends with `UNAVAILABLE`. Clones share the connection.
+/// Connections to all replicas of a service, which take calls in turn; they are made and made again in the background. Carries the
+/// trace on. Clones share the connections.
+///
+/// A call without a deadline of its own gets 800 ms to the head of the answer, and ends with `DEADLINE_EXCEEDED`; one that the network
+/// failed, or for which no replica can be reached, ends with `UNAVAILABLE`. A call that certainly reached no replica's code is sent to
+/// another one within the same deadline. One that may have is not, unless its method is among [`Channel::repeating`].
 #[derive(Debug, Clone)]
 pub struct Channel {
-    inner: tonic::transport::Channel,
+    replicas: Replicas,
+    reads: &'static [&'static str],
 }
 
-/// A channel to `https://host:port` (or `http://` with a plaintext transport), without connecting yet. Must be called inside a tokio runtime.
+/// A channel to the replicas of a service, without waiting for a connection. Must be called inside a tokio runtime.
 /// Fails when the address and the transport contradict each other.
-pub fn connect_lazy(address: &Url, transport: &Transport) -> anyhow::Result<Channel> {
-    let mut endpoint = Endpoint::from_shared(address.as_str().to_owned())
-        .with_context(|| format!("{address} is not an address of a gRPC service"))?
-        .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE)
-        .keep_alive_while_idle(true)
-        .tcp_nodelay(true);
-    match (address.scheme(), transport) {
-        ("http", Transport::Plaintext) => {}
-        ("https", Transport::MutualTls(identity)) => {
-            let tls = ClientTlsConfig::new()
-                .ca_certificate(Certificate::from_pem(&identity.ca))
-                .identity(Identity::from_pem(&identity.certificate, &identity.key));
-            endpoint = endpoint.tls_config(tls).context("the TLS identity cannot be used")?;
-        }
-        (_, Transport::Plaintext) => bail!("{address} must begin with http://, because gRPC is plaintext"),
-        (_, Transport::MutualTls(_)) => bail!("{address} must begin with https://, because gRPC uses TLS"),
+pub fn connect_lazy(address: &ServiceAddress, transport: &Transport) -> anyhow::Result<Channel> {
+    let origins: anyhow::Result<Vec<Origin>> =
+        address.urls().iter().map(|url| Origin::new(url, transport)).collect();
+    Ok(Channel { replicas: Replicas::of(origins?), reads: &[] })
+}
+
+impl Channel {
+    /// Takes note of methods that only read, by their paths (`/package.Service/Method`): when a replica says `UNAVAILABLE`, breaks the
+    /// connection or thinks for 300 ms, a second one is asked.
+    #[must_use]
+    pub fn repeating(self, reads: &'static [&'static str]) -> Self {
+        Self { reads, ..self }
     }
-    Ok(Channel { inner: endpoint.connect_lazy() })
 }
 
 impl Service<Request<Body>> for Channel {
@@ -67,25 +64,13 @@ impl Service<Request<Body>> for Channel {
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         telemetry::propagation::inject_into_headers(request.headers_mut());
-        let limit = deadline::of_client(request.headers_mut());
-        let call = self.inner.clone().oneshot(request);
+        let deadline = Instant::now() + deadline::of_client(request.headers_mut()).min(LONGEST);
+        let (head, body) = request.into_parts();
+        let only_reads = self.reads.contains(&head.uri.path());
+        let replicas = self.replicas.clone();
         Box::pin(async move {
-            let status = match timeout(limit, call).await {
-                Ok(Ok(response)) => return Ok(response),
-                Ok(Err(error)) if !is_timeout(&error) => Status::unavailable(chain(&error)),
-                // tonic's own clock reads the same header, and calls it CANCELLED.
-                Ok(Err(_)) | Err(_) => service_error::into_status(&CallError::DeadlineExceeded),
-            };
-            Ok(status.into_http())
+            let call = Call { head, payload: Payload::of(body), deadline, only_reads };
+            Ok(attempts::perform(&replicas, call).await.unwrap_or_else(Failure::into_response))
         })
     }
-}
-
-/// The causes belong into the message: a status that went through a response has no source.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {}", chain(source)))
-}
-
-fn is_timeout(error: &(dyn Error + 'static)) -> bool {
-    error.is::<TimeoutExpired>() || error.source().is_some_and(is_timeout)
 }

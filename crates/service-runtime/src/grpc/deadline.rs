@@ -26,6 +26,15 @@ pub(super) fn of_client(headers: &mut HeaderMap) -> Duration {
     })
 }
 
+/// What is left of a client's deadline, in its next attempt.
+pub(super) fn write(headers: &mut HeaderMap, left: Duration) {
+    // Rounded up: a millisecond that is left is not none.
+    let milliseconds = left.as_micros().div_ceil(1000).min(99_999_999);
+    if let Ok(value) = HeaderValue::try_from(format!("{milliseconds}m")) {
+        headers.insert(HEADER, value);
+    }
+}
+
 fn of_caller(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(HEADER)?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

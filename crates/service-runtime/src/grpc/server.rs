@@ -25,7 +25,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
-const MAX_STREAMS_PER_CONNECTION: u32 = 1024;
+const MAX_STREAMS_PER_CONNECTION: u32 = 256;
 
 /// Where and how a server listens.
 #[derive(Debug, Clone)]

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
+use access_tokens::{Revocation, RevocationTarget};
 use auth_events::Client;
 use auth_ids::{GenericUuid, UserId};
 use chrono::{DateTime, Utc};
@@ -10,7 +11,7 @@ use pg::AsyncPgConnection;
 use service_error::{ErrorKind, ServiceError};
 use tracing::info;
 
-use super::{IssueError, Issued, database_error, facts};
+use super::{IssueError, Issued, database_error, facts, revocation_feed::RevocationFeed};
 use crate::{
     SERVICE_NAME,
     domain::{
@@ -20,7 +21,7 @@ use crate::{
         session::{Grant, MAX_SESSIONS_PER_USER, NewSession, Session},
     },
     state::App,
-    store::{sessions, subjects},
+    store::{revocations, sessions, subjects},
 };
 
 pub struct CreateSession {
@@ -79,17 +80,21 @@ pub async fn create_session(app: &App, request: CreateSession) -> Result<Issued,
 
     let _turn = app.turns.take(session.user_id.into_untyped_uuid()).await;
     let mut conn = app.database.connection().await?;
-    let tokens = conn
+    let (tokens, ended) = conn
         .transaction(async |conn| {
             let epoch = subjects::lock(conn, session.user_id).await?;
-            make_room(app, conn, session.user_id, &client, now).await?;
+            let ended = make_room(app, conn, session.user_id, &client, now).await?;
             sessions::insert(conn, &session).await?;
             let fact = facts::created(&session, client.clone(), &*app.clock);
             outbox::append_fact(conn, fact).await?;
-            Ok::<_, CreateSessionError>(app.tokens(&session, epoch, &refresh_key, signer, now)?)
+            let tokens = app.tokens(&session, epoch, &refresh_key, signer, now)?;
+            Ok::<_, CreateSessionError>((tokens, ended))
         })
         .await?;
     app.wake.wake();
+    if !ended.is_empty() {
+        app.feed.announce(ended);
+    }
     info!(session.id = %session.id, "Began session {} of user {}", session.id, session.user_id);
     Ok(Issued { session, tokens })
 }
@@ -111,20 +116,25 @@ fn begin(app: &App, request: CreateSession, now: DateTime<Utc>) -> (Session, Ref
     (Session::begin(new, now), refresh_key)
 }
 
-/// Ends the user's oldest sessions until there is room for one more.
+/// Ends the user's oldest sessions until there is room for one more; what that revoked.
 async fn make_room(
     app: &App,
     conn: &mut AsyncPgConnection,
     user: UserId,
     client: &Client,
     now: DateTime<Utc>,
-) -> pg::Result<()> {
+) -> pg::Result<Vec<Revocation>> {
+    let mut ended = Vec::new();
     let newest_first = sessions::live_of_user(conn, user, now).await?;
     for session in newest_first.iter().skip(MAX_SESSIONS_PER_USER - 1) {
         sessions::revoke(conn, session.id, "session_limit", now).await?;
         let client = client.clone();
         let fact = facts::revoked_by_service(session, SERVICE_NAME, "session_limit", client, &*app.clock);
         outbox::append_fact(conn, fact).await?;
+        ended.push(RevocationFeed::revocation(RevocationTarget::Session(session.id), now));
     }
-    Ok(())
+    if !ended.is_empty() {
+        revocations::record(conn, &ended).await?;
+    }
+    Ok(ended)
 }

@@ -1,10 +1,10 @@
 //! The facts that this service states.
 
 use auth_events::{
-    Client, Envelope, Fact, FactDetail, Severity,
+    Actor, ActorKind, Client, Envelope, Fact, FactDetail, Severity,
     facts::{
-        AuthLogout, SessionCreated, SessionRefreshReuseDetected, SessionRefreshed, SessionRevoked,
-        SessionRevokedAll, SystemAccessDenied, SystemKeyRotated,
+        AuthLogout, SessionCreated, SessionExpired, SessionRefreshReuseDetected, SessionRefreshed,
+        SessionRevoked, SessionRevokedAll, SystemAccessDenied, SystemKeyRotated,
     },
 };
 use auth_ids::UserId;
@@ -17,8 +17,24 @@ pub fn created(session: &Session, client: Client, clock: &dyn Clock) -> Envelope
     about(session, Fact::by_user(session.user_id, detail).from_client(client), clock)
 }
 
-pub fn refreshed(session: &Session, client: Client, clock: &dyn Clock) -> Envelope<Fact<SessionRefreshed>> {
-    let detail = SessionRefreshed { session_id: session.id, generation: session.line.generation };
+/// Nobody ended it.
+pub fn expired(session: &Session, clock: &dyn Clock) -> Envelope<Fact<SessionExpired>> {
+    let detail = SessionExpired { session_id: session.id };
+    about(session, Fact::by_service(SERVICE_NAME, detail), clock)
+}
+
+/// With whether the device is another than it was.
+pub fn refreshed(
+    session: &Session,
+    context_changed: bool,
+    client: Client,
+    clock: &dyn Clock,
+) -> Envelope<Fact<SessionRefreshed>> {
+    let detail = SessionRefreshed {
+        session_id: session.id,
+        generation: session.line.generation,
+        context_changed: context_changed.then_some(true),
+    };
     about(session, Fact::by_user(session.user_id, detail).from_client(client), clock)
 }
 
@@ -100,9 +116,27 @@ pub fn logged_out(session: &Session, client: Client, clock: &dyn Clock) -> Envel
     about(session, Fact::by_user(session.user_id, AuthLogout {}).from_client(client), clock)
 }
 
-pub fn key_rotated(kid: &str, clock: &dyn Clock) -> Envelope<Fact<SystemKeyRotated>> {
-    let fact =
-        Fact::by_service(SERVICE_NAME, SystemKeyRotated { kid: kid.to_owned() }).on("signing_key", kid);
+/// The service `name` as the one who did it.
+pub fn service(name: &str) -> Actor {
+    Actor { kind: ActorKind::Service, id: None, name: Some(name.to_owned()) }
+}
+
+/// Somebody with a shell as the one who did it.
+pub fn operator() -> Actor {
+    Actor { kind: ActorKind::Operator, id: None, name: None }
+}
+
+/// A key is made, and takes over from the others. That some of them were dropped is an emergency.
+pub fn key_rotated(
+    actor: Actor,
+    detail: SystemKeyRotated,
+    reason: &str,
+    clock: &dyn Clock,
+) -> Envelope<Fact<SystemKeyRotated>> {
+    let severity = if detail.dropped.is_empty() { Severity::Info } else { Severity::Critical };
+    let kid = detail.kid.clone();
+    let mut fact = Fact::new(actor, detail).on("signing_key", kid).with_severity(severity);
+    fact.reason = Some(reason.to_owned());
     state(None, fact, clock)
 }
 

@@ -108,6 +108,6 @@ impl App {
     }
 }
 
-fn refresh_key_binding(session: auth_ids::SessionId) -> Vec<u8> {
+pub fn refresh_key_binding(session: auth_ids::SessionId) -> Vec<u8> {
     format!("sessions/{session}/refresh_key").into_bytes()
 }

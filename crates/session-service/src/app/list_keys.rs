@@ -6,7 +6,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use pg::Database;
 use sealing::KeyRing;
 
-use crate::store::signing_keys::{self, StoredKey};
+use super::sealed_keys;
+use crate::store::signing_keys;
 
 /// A table of all signing keys for an operator, the oldest first.
 pub async fn list_keys(
@@ -15,30 +16,24 @@ pub async fn list_keys(
     now: DateTime<Utc>,
 ) -> anyhow::Result<String> {
     let mut conn = database.connection().await?;
-    let keys = signing_keys::all(&mut conn).await?;
+    let stored = signing_keys::all(&mut conn).await?;
+    let keys = sealed_keys::open_all(&stored, key_ring);
     let mut table = format!("{:52}{:10}{:22}{:22}{}\n", "KID", "STATE", "SIGNS FROM", "RETIRES", "SEALED");
-    let signer = keys.iter().rfind(|key| key.not_before <= now && !key.is_retired(now)).map(|key| &key.kid);
-    for key in &keys {
-        let retires = key.retire_at.map_or_else(|| "-".to_owned(), spell);
-        let sealed = if key_ring.is_current(&key.secret) { "current key" } else { "older key" };
-        let (begins, state) = (spell(key.not_before), state(key, signer, now));
-        writeln!(table, "{:52}{state:10}{begins:22}{retires:22}{sealed}", key.kid)?;
+    for row in &stored {
+        let key = keys.iter().find(|key| key.id.as_str() == row.kid);
+        let state = key.map_or("ignored", |key| keys.state(key, now).name());
+        let opens = key.is_some_and(|key| key.secret.is_some());
+        let sealed = match (opens, key_ring.is_current(&row.secret)) {
+            (false, _) => "does not open",
+            (true, true) => "current key",
+            (true, false) => "older key",
+        };
+        let (begins, retires) = (spell(row.not_before), row.retire_at.map_or_else(|| "-".to_owned(), spell));
+        writeln!(table, "{:52}{state:10}{begins:22}{retires:22}{sealed}", row.kid)?;
     }
     Ok(table)
 }
 
-fn state(key: &StoredKey, signer: Option<&String>, now: DateTime<Utc>) -> &'static str {
-    if key.is_retired(now) {
-        "retired"
-    } else if Some(&key.kid) == signer {
-        "signs"
-    } else if key.not_before > now {
-        "published"
-    } else {
-        "verifies"
-    }
-}
-
-fn spell(time: DateTime<Utc>) -> String {
+pub fn spell(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use access_tokens::{Revocation, RevocationTarget};
 use auth_events::Client;
 use auth_ids::{SessionId, UserId};
 use diesel_async::AsyncConnection;
@@ -10,11 +11,14 @@ use sealing::OpenError;
 use service_error::{ErrorKind, ServiceError};
 use tracing::info;
 
-use super::{database_error, facts, signing_keys::KeysUnavailable, validate::AuthenticateError};
+use super::{
+    database_error, facts, revocation_feed::RevocationFeed, signing_keys::KeysUnavailable,
+    validate::AuthenticateError,
+};
 use crate::{
     domain::{refresh_token::RefreshToken, session::Session},
     state::App,
-    store::sessions,
+    store::{revocations, sessions},
 };
 
 /// The reason with which users end their own sessions.
@@ -113,15 +117,16 @@ pub async fn revoke_session(app: &App, request: RevokeSession) -> Result<Revoked
         Target::RefreshToken(text) => {
             Named::By(RefreshToken::parse(text).ok_or(RevokeSessionError::InvalidRefreshToken)?)
         }
-        Target::AccessToken(text) => Named::Id(app.authenticate(text, app.now()).await?.sid),
+        Target::AccessToken(text) => Named::Id(app.authenticate(text, app.now()).await?.claims.sid),
     };
     let mut conn = app.database.connection().await?;
     let id = match named {
         Named::Id(id) => id,
         Named::By(token) => prove(app, &mut conn, &token).await?,
     };
-    let revoked = conn.transaction(async |conn| end(app, conn, id, &request).await).await?;
-    if revoked.was_live {
+    let (revoked, revocation) = conn.transaction(async |conn| end(app, conn, id, &request).await).await?;
+    if let Some(revocation) = revocation {
+        app.feed.announce(vec![revocation]);
         app.wake.wake();
         info!(session.id = %id, "Revoked session {id} of user {}: {}", revoked.user_id, request.reason);
     }
@@ -150,15 +155,19 @@ async fn end(
     conn: &mut AsyncPgConnection,
     id: SessionId,
     request: &RevokeSession,
-) -> Result<Revoked, RevokeSessionError> {
+) -> Result<(Revoked, Option<Revocation>), RevokeSessionError> {
     let session = sessions::lock(conn, id)
         .await?
         .filter(|session| request.user_id.is_none_or(|user| user == session.user_id))
         .ok_or(RevokeSessionError::NotFound)?;
     let now = app.now();
     let was_live = session.is_live(now);
+    let mut revocation = None;
     if was_live {
         sessions::revoke(conn, id, &request.reason, now).await?;
+        let tokens = RevocationFeed::revocation(RevocationTarget::Session(id), now);
+        revocations::record(conn, &[tokens]).await?;
+        revocation = Some(tokens);
         let fact = fact(app, &session, request);
         outbox::append_fact(conn, fact).await?;
         if request.reason == LOGOUT {
@@ -166,7 +175,7 @@ async fn end(
             outbox::append_fact(conn, fact).await?;
         }
     }
-    Ok(Revoked { was_live, session_id: id, user_id: session.user_id })
+    Ok((Revoked { was_live, session_id: id, user_id: session.user_id }, revocation))
 }
 
 /// Whoever holds a token of the session, or is named as its user, is the user; otherwise the calling service acts by itself.

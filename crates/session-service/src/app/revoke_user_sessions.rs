@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use access_tokens::{Revocation, RevocationTarget};
 use auth_events::{Client, Envelope, Fact, facts::SessionRevokedAll};
 use auth_ids::{GenericUuid, SessionId, UserId};
 use diesel_async::AsyncConnection;
@@ -9,10 +10,10 @@ use pg::AsyncPgConnection;
 use service_error::{ErrorKind, ServiceError};
 use tracing::info;
 
-use super::{database_error, facts};
+use super::{database_error, facts, revocation_feed::RevocationFeed};
 use crate::{
     state::App,
-    store::{sessions, subjects},
+    store::{revocations, sessions, subjects},
 };
 
 /// The reason with which users end all their own sessions.
@@ -61,7 +62,8 @@ pub async fn revoke_user_sessions(
 ) -> Result<u32, RevokeUserSessionsError> {
     let _turn = app.turns.take(request.user_id.into_untyped_uuid()).await;
     let mut conn = app.database.connection().await?;
-    let revoked = conn.transaction(async |conn| end_all(app, conn, &request).await).await?;
+    let (revoked, revocations) = conn.transaction(async |conn| end_all(app, conn, &request).await).await?;
+    app.feed.announce(revocations);
     if revoked > 0 {
         app.wake.wake();
         info!("Revoked {revoked} sessions of user {}: {}", request.user_id, request.reason);
@@ -73,7 +75,7 @@ async fn end_all(
     app: &App,
     conn: &mut AsyncPgConnection,
     request: &RevokeUserSessions,
-) -> Result<u32, RevokeUserSessionsError> {
+) -> Result<(u32, Vec<Revocation>), RevokeUserSessionsError> {
     let user = request.user_id;
     subjects::lock(conn, user).await?;
     // Only now: waiting for the lock took time.
@@ -83,15 +85,19 @@ async fn end_all(
         None => None,
     };
     let kept = kept.map(|session| session.id);
-    let revoked = sessions::revoke_of_user(conn, user, kept, &request.reason, now).await?;
-    let revoked = u32::try_from(revoked).unwrap_or(u32::MAX);
-    if kept.is_none() {
-        subjects::advance_epoch(conn, user).await?;
-    }
+    let ended = sessions::revoke_of_user(conn, user, kept, &request.reason, now).await?;
+    let revoked = u32::try_from(ended.len()).unwrap_or(u32::MAX);
+    let targets = match kept {
+        Some(_) => ended.into_iter().map(RevocationTarget::Session).collect(),
+        None => vec![RevocationTarget::UserBefore(user, subjects::advance_epoch(conn, user).await?)],
+    };
+    let revocations: Vec<_> =
+        targets.into_iter().map(|target| RevocationFeed::revocation(target, now)).collect();
+    revocations::record(conn, &revocations).await?;
     if revoked > 0 {
         outbox::append_fact(conn, fact(app, request, SessionRevokedAll { revoked, kept })).await?;
     }
-    Ok(revoked)
+    Ok((revoked, revocations))
 }
 
 /// The user logs out everywhere; everything else is what the calling service does, because of what the user or somebody else did.

@@ -1,30 +1,37 @@
-//! The signing keys: made at first need, kept in memory, looked at again from time to time.
+//! The signing keys: made at first need, kept in memory, followed in their table, and replaced in time.
 
-use std::{sync::Arc, time::Duration};
-
-use backon::{BackoffBuilder, ExponentialBuilder};
-use chrono::{DateTime, SubsecRound, Utc};
-use clock::SharedClock;
-use diesel_async::AsyncConnection;
-use parking_lot::RwLock;
-use pasetors::{
-    keys::{AsymmetricPublicKey, AsymmetricSecretKey},
-    version4::V4,
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
+
+use access_tokens::TokenVerifier;
+use backon::{BackoffBuilder, ExponentialBuilder};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use clock::SharedClock;
 use pg::Database;
 use sealing::KeyRing;
 use service_error::{ErrorKind, ServiceError};
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::warn;
 
-use super::facts;
+use super::{
+    rotate_keys::{self, Occasion, RotateKeysError},
+    sealed_keys,
+};
 use crate::{
-    domain::key_set::{KeyId, KeySet, SigningKey},
-    store::signing_keys::{self, StoredKey},
+    domain::{key_rotation::KEPT_FOR, key_set::KeySet},
+    store::signing_keys,
 };
 
-/// How often the table is looked at. A key is published for two of these before it signs.
+/// How often the table is looked at here, and whether it is time for the next key. Changes are heard of earlier, by the feed of revocations.
 const PERIOD: Duration = Duration::from_secs(30);
 /// Tokens that name unknown keys cause no more than one look in this time, whoever sends them.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -34,16 +41,28 @@ const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
 pub struct SigningKeys(Arc<Inner>);
 
 struct Inner {
-    known: RwLock<Arc<KeySet>>,
+    known: watch::Sender<Arc<KeySet>>,
+    /// Looks at the table are numbered in the order in which they began …
+    looks: AtomicU64,
+    /// … and this one brought what is known: what an earlier one brings later is old.
+    known_by: parking_lot::Mutex<u64>,
     /// The last look at the table for somebody who waits; held meanwhile, so that others wait for the same look.
     last_search: Mutex<Option<Search>>,
     database: Database,
     key_ring: KeyRing,
     clock: SharedClock,
     wake: outbox::Wake,
+    /// Trusts what is known here.
+    verifier: Arc<TokenVerifier>,
 }
 
-/// A look at the table, and whether the table could be read.
+/// What a look at the table brought.
+struct Look {
+    number: u64,
+    keys: KeySet,
+}
+
+/// A look at the table for somebody who waits, and whether the table could be read.
 #[derive(Clone, Copy)]
 struct Search {
     ended: Instant,
@@ -70,23 +89,41 @@ impl ServiceError for KeysUnavailable {
 pub enum LoadKeysError {
     #[error("none of the {0} signing keys opens with SESSION_KEYS")]
     NoneOpens(usize),
-    #[error("no key can be generated")]
-    Generate(#[from] pasetors::errors::Error),
+    #[error("there is no signing key, and none can be made")]
+    Make(#[from] RotateKeysError),
     #[error("the signing keys cannot be read")]
     Database(#[from] pg::Error),
 }
 
-pg::leaves_transactions!(LoadKeysError);
-
 impl SigningKeys {
-    pub fn new(database: Database, key_ring: KeyRing, clock: SharedClock, wake: outbox::Wake) -> Self {
-        let (known, last_search) = (RwLock::default(), Mutex::default());
-        Self(Arc::new(Inner { known, last_search, database, key_ring, clock, wake }))
+    pub fn new(
+        database: Database,
+        key_ring: KeyRing,
+        clock: SharedClock,
+        wake: outbox::Wake,
+        verifier: Arc<TokenVerifier>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            known: watch::Sender::default(),
+            looks: AtomicU64::new(1),
+            known_by: parking_lot::Mutex::default(),
+            last_search: Mutex::default(),
+            database,
+            key_ring,
+            clock,
+            wake,
+            verifier,
+        }))
     }
 
     /// What is known, without waiting.
     pub fn current(&self) -> Arc<KeySet> {
-        Arc::clone(&self.0.known.read())
+        Arc::clone(&self.0.known.borrow())
+    }
+
+    /// What is known, now and whenever it changes.
+    pub fn changes(&self) -> watch::Receiver<Arc<KeySet>> {
+        self.0.known.subscribe()
     }
 
     /// What is known; when there is nothing to sign with, looks at the table first.
@@ -113,8 +150,9 @@ impl SigningKeys {
         outcome
     }
 
-    /// Looks at the table until `stop`: soon again after a failure, otherwise each period.
-    pub async fn keep_fresh(self, stop: CancellationToken) {
+    /// Looks at the table until `stop`, soon again after a failure, otherwise each period; and has the next key made so early that none signs for
+    /// longer than `rotation`. Each replica does the same: the table's lock decides who makes it.
+    pub async fn keep_fresh(self, rotation: TimeDelta, stop: CancellationToken) {
         let retries = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(200))
             .with_max_delay(Duration::from_secs(5))
@@ -122,7 +160,7 @@ impl SigningKeys {
             .without_max_times();
         let mut delays = retries.build();
         loop {
-            let delay = match self.load().await {
+            let delay = match self.load_and_tend(rotation).await {
                 Ok(()) => {
                     delays = retries.build();
                     PERIOD
@@ -138,59 +176,62 @@ impl SigningKeys {
         }
     }
 
+    async fn load_and_tend(&self, rotation: TimeDelta) -> Result<(), LoadKeysError> {
+        self.load().await?;
+        let (known, now) = (self.current(), self.now());
+        let (is_due, has_forgettable) = (known.is_rotation_due(now, rotation), known.has_forgettable(now));
+        if is_due && self.make(&Occasion::Schedule(rotation)).await? {
+            self.load().await?;
+        }
+        if has_forgettable {
+            let mut conn = self.0.database.connection().await?;
+            signing_keys::forget(&mut conn, now - KEPT_FOR).await?;
+        }
+        Ok(())
+    }
+
     /// Loads the keys, making the first one if there is none.
     pub async fn load(&self) -> Result<(), LoadKeysError> {
-        let mut conn = self.0.database.connection().await?;
-        let mut stored = signing_keys::all(&mut conn).await?;
-        if self.lacks_key(&stored) {
-            stored = self.make_first_key(&mut conn).await?;
+        let mut looked = self.look().await?;
+        if looked.keys.published(self.now()).next().is_none() {
+            self.make(&Occasion::NoKey).await?;
+            looked = self.look().await?;
         }
-        let keys = open_all(&stored, &self.0.key_ring);
-        let can_sign = keys.signer(self.now()).is_some();
-        *self.0.known.write() = Arc::new(keys);
-        if can_sign { Ok(()) } else { Err(LoadKeysError::NoneOpens(stored.len())) }
+        let can_sign = looked.keys.signer(self.now()).is_some();
+        let count = looked.keys.iter().count();
+        self.know(looked);
+        if can_sign { Ok(()) } else { Err(LoadKeysError::NoneOpens(count)) }
     }
 
-    /// Makes a key, unless another replica did so first, and reads them all.
-    async fn make_first_key(&self, conn: &mut pg::Connection) -> Result<Vec<StoredKey>, LoadKeysError> {
-        let stored = conn
-            .transaction(async |conn| {
-                signing_keys::lock(conn).await?;
-                let stored = signing_keys::all(conn).await?;
-                if !self.lacks_key(&stored) {
-                    return Ok::<_, LoadKeysError>(stored);
-                }
-                let key = self.generate()?;
-                signing_keys::insert(conn, &key).await?;
-                let fact = facts::key_rotated(&key.kid, &*self.0.clock);
-                outbox::append_fact(conn, fact).await?;
-                info!("Made the first signing key, {}", key.kid);
-                Ok(signing_keys::all(conn).await?)
-            })
-            .await?;
-        self.0.wake.wake();
-        Ok(stored)
+    async fn look(&self) -> pg::Result<Look> {
+        let number = self.0.looks.fetch_add(1, Ordering::Relaxed);
+        let keys = read(&self.0.database, &self.0.key_ring).await?;
+        Ok(Look { number, keys })
     }
 
-    /// There is nobody who could trust an older key, so it signs at once.
-    fn generate(&self) -> Result<StoredKey, LoadKeysError> {
-        let now = self.now();
-        let key = SigningKey::generate(now)?;
-        let secret = key.secret.as_ref().map(AsymmetricSecretKey::as_bytes).unwrap_or_default();
-        let sealed = self.0.key_ring.seal(secret, &binding(key.id.as_str()), &mut clock::secure_rng());
-        Ok(StoredKey {
-            kid: key.id.to_string(),
-            paserk: key.paserk(),
-            secret: sealed,
-            created_at: now,
-            not_before: now,
-            retire_at: None,
-        })
+    /// The verifier learns it first: whoever hears of a change can rely on it.
+    fn know(&self, Look { number, keys }: Look) {
+        let mut known_by = self.0.known_by.lock();
+        if number < *known_by {
+            return;
+        }
+        *known_by = number;
+        self.0.verifier.trust(keys.public());
+        self.0.known.send_if_modified(|known| {
+            let differs = **known != keys;
+            if differs {
+                *known = Arc::new(keys);
+            }
+            differs
+        });
     }
 
-    fn lacks_key(&self, stored: &[StoredKey]) -> bool {
-        let now = self.now();
-        stored.iter().all(|key| key.is_retired(now))
+    /// Makes the next key if there is reason to, unless another replica did so first; whether it did.
+    async fn make(&self, occasion: &Occasion) -> Result<bool, RotateKeysError> {
+        let Inner { database, key_ring, clock, wake, .. } = &*self.0;
+        let made = rotate_keys::make_next(database, key_ring, &**clock, occasion).await?;
+        wake.wake();
+        Ok(made.is_some())
     }
 
     fn now(&self) -> DateTime<Utc> {
@@ -201,40 +242,5 @@ impl SigningKeys {
 /// The keys as they are stored, without making any.
 pub async fn read(database: &Database, key_ring: &KeyRing) -> pg::Result<KeySet> {
     let mut conn = database.connection().await?;
-    Ok(open_all(&signing_keys::all(&mut conn).await?, key_ring))
-}
-
-fn open_all(stored: &[StoredKey], key_ring: &KeyRing) -> KeySet {
-    KeySet::new(stored.iter().filter_map(|stored| open(stored, key_ring)).collect())
-}
-
-/// A stored key as one that works. A secret half that does not open leaves a key that verifies; a public half that is not
-/// what the id says is no key at all.
-fn open(stored: &StoredKey, key_ring: &KeyRing) -> Option<SigningKey> {
-    let public = AsymmetricPublicKey::<V4>::try_from(stored.paserk.as_str()).ok();
-    let Some(public) = public.filter(|public| KeyId::of(public).as_str() == stored.kid) else {
-        error!("The signing key {} is not the key that its id names; it is ignored", stored.kid);
-        return None;
-    };
-    let secret = open_secret(stored, &public, key_ring);
-    if secret.is_none() {
-        error!("The secret half of the signing key {} does not open with SESSION_KEYS", stored.kid);
-    }
-    let id = KeyId::of(&public);
-    Some(SigningKey { id, public, secret, not_before: stored.not_before, retire_at: stored.retire_at })
-}
-
-fn open_secret(
-    stored: &StoredKey,
-    public: &AsymmetricPublicKey<V4>,
-    key_ring: &KeyRing,
-) -> Option<AsymmetricSecretKey<V4>> {
-    let bytes = key_ring.open(&stored.secret, &binding(&stored.kid)).ok()?;
-    let secret = AsymmetricSecretKey::<V4>::from(&bytes).ok()?;
-    let its_public = AsymmetricPublicKey::<V4>::try_from(&secret).ok()?;
-    (its_public == *public).then_some(secret)
-}
-
-fn binding(kid: &str) -> Vec<u8> {
-    format!("signing_keys/{kid}/secret").into_bytes()
+    Ok(sealed_keys::open_all(&signing_keys::all(&mut conn).await?, key_ring))
 }

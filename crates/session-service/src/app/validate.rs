@@ -1,25 +1,24 @@
 //! Says whether an access token is good right now.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use access_tokens::{Demands, SeenToken, TokenRejection, Unmet};
 use chrono::{DateTime, Utc};
 use service_error::{ErrorKind, ServiceError};
 
 use super::{database_error, signing_keys::KeysUnavailable};
 use crate::{
-    domain::{
-        access_token::{self, TokenRejection},
-        claims::AccessClaims,
-        demands::{Demands, Unmet},
-    },
     state::App,
     store::sessions::{self, Sighting},
 };
 
+/// That a token is in use is told no more often than this.
+const NOTED_EVERY_SECONDS: i64 = 60;
+
 /// What is to be known about a token.
 #[derive(Debug)]
 pub enum Validity {
-    Active(Box<AccessClaims>),
+    Active(Arc<SeenToken>),
     Inactive(Inactive),
 }
 
@@ -72,56 +71,83 @@ pub enum AuthenticateError {
     Keys(#[from] KeysUnavailable),
 }
 
+/// What is asked about a token.
+#[derive(Debug, Default)]
+pub struct Question {
+    pub access_token: String,
+    pub demands: Demands,
+    /// Whether PostgreSQL is to be asked, and not what this replica remembers.
+    pub authoritative: bool,
+}
+
 /// Says whether an access token is good right now and meets the caller's demands.
 #[tracing::instrument(name = "app.sessions.validate", level = "debug", skip_all)]
-pub async fn validate(app: &App, access_token: &str, demands: &Demands) -> Result<Validity, ValidateError> {
+pub async fn validate(app: &App, question: &Question) -> Result<Validity, ValidateError> {
     let timer = std::time::Instant::now();
-    let result = judge(app, access_token, demands).await;
+    let result = judge(app, question).await;
     let seconds = timer.elapsed().as_secs_f64();
     app.metrics.validate_seconds.with_label_values(&[label(&result)]).observe(seconds);
     result
 }
 
-async fn judge(app: &App, access_token: &str, demands: &Demands) -> Result<Validity, ValidateError> {
+async fn judge(app: &App, question: &Question) -> Result<Validity, ValidateError> {
     let now = app.now();
-    let claims = match app.authenticate(access_token, now).await {
-        Ok(claims) => claims,
+    let seen = match app.authenticate(&question.access_token, now).await {
+        Ok(seen) => seen,
         Err(AuthenticateError::Rejected(_)) => return Ok(Validity::Inactive(Inactive::Invalid)),
         Err(AuthenticateError::Keys(error)) => return Err(error.into()),
     };
-    match claims.check_time(now) {
+    match seen.claims.check_time(now) {
         Ok(()) => {}
         Err(TokenRejection::Expired) => return Ok(Validity::Inactive(Inactive::Expired)),
         Err(_) => return Ok(Validity::Inactive(Inactive::Invalid)),
     }
-    let mut conn = app.database.connection().await?;
-    let standing = sessions::standing(&mut conn, claims.sid).await?;
-    let Some(standing) = standing.filter(|standing| standing.honours(&claims, now)) else {
+    if is_revoked(app, &seen, question.authoritative, now).await? {
         return Ok(Validity::Inactive(Inactive::Revoked));
-    };
-    if standing.is_news(claims.jti, now) {
-        app.last_seen.note(Sighting { session: claims.sid, token: claims.jti, at: now });
     }
-    Ok(match demands.check(&claims, now) {
-        Ok(()) => Validity::Active(Box::new(claims)),
+    if seen.is_news(now, NOTED_EVERY_SECONDS) {
+        app.last_seen.note(Sighting { session: seen.claims.sid, token: seen.claims.jti, at: now });
+    }
+    Ok(match question.demands.check(&seen.claims, now) {
+        Ok(()) => Validity::Active(seen),
         Err(unmet) => Validity::Inactive(Inactive::Unmet(unmet)),
     })
 }
 
+/// A token ends before its session does, so that what was revoked lately is all there is to know of a session. Every token is younger than what
+/// the feed remembers.
+async fn is_revoked(
+    app: &App,
+    seen: &SeenToken,
+    authoritative: bool,
+    now: DateTime<Utc>,
+) -> Result<bool, pg::Error> {
+    // What is known is true, however old it is.
+    if app.feed.revokes(&seen.claims) {
+        return Ok(true);
+    }
+    if !authoritative && app.feed.is_current() {
+        return Ok(false);
+    }
+    let mut conn = app.database.connection().await?;
+    let standing = sessions::standing(&mut conn, seen.claims.sid).await?;
+    Ok(!standing.is_some_and(|standing| standing.honours(&seen.claims, now)))
+}
+
 impl App {
-    /// The claims of a token that one of our keys signed, expired or not. Looks once for a key that another replica made.
+    /// A token that one of our keys signed, expired or not. Looks once for a key that another replica made.
     pub async fn authenticate(
         &self,
         token: &str,
         now: DateTime<Utc>,
-    ) -> Result<AccessClaims, AuthenticateError> {
-        let authenticate = || access_token::authenticate(token, &self.keys.current(), &self.scope, now);
-        let mut result = authenticate();
-        if result == Err(TokenRejection::UnknownKey) {
-            self.keys.look_for_more().await?;
-            result = authenticate();
+    ) -> Result<Arc<SeenToken>, AuthenticateError> {
+        match self.verifier.authenticate(token, now) {
+            Err(TokenRejection::UnknownKey) => {
+                self.keys.look_for_more().await?;
+                Ok(self.verifier.authenticate(token, now)?)
+            }
+            result => Ok(result?),
         }
-        Ok(result?)
     }
 }
 

@@ -20,4 +20,13 @@ impl Device {
             user_agent: now.user_agent.clone().or(self.user_agent),
         }
     }
+
+    /// Whether what is known `now` contradicts what was known: another address or user agent.
+    pub fn differs_from(&self, now: &Self) -> bool {
+        fn contradicts<T: PartialEq>(known: Option<&T>, now: Option<&T>) -> bool {
+            known.is_some() && now.is_some() && known != now
+        }
+        contradicts(self.ip.as_ref(), now.ip.as_ref())
+            || contradicts(self.user_agent.as_ref(), now.user_agent.as_ref())
+    }
 }

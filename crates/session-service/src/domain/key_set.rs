@@ -1,53 +1,21 @@
 //! The keys that sign and verify access tokens.
 
-use std::fmt;
+use std::ops::Deref;
 
-use chrono::{DateTime, Utc};
+use access_tokens::{KeyId, PublicKey, PublicKeys};
+use chrono::{DateTime, TimeDelta, Utc};
 use pasetors::{
-    keys::{AsymmetricKeyPair, AsymmetricPublicKey, AsymmetricSecretKey, Generate},
-    paserk::{FormatAsPaserk, Id},
+    keys::{AsymmetricKeyPair, AsymmetricSecretKey, Generate},
     version4::V4,
 };
 
-/// A PASERK id, `k4.pid.…`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyId(String);
-
-impl KeyId {
-    const PREFIX: &str = "k4.pid.";
-    /// The prefix and 33 bytes in base64.
-    const LENGTH: usize = Self::PREFIX.len() + 44;
-
-    pub fn parse(text: &str) -> Option<Self> {
-        let digest = text.strip_prefix(Self::PREFIX)?;
-        let well_formed = text.len() == Self::LENGTH
-            && digest.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-        well_formed.then(|| Self(text.to_owned()))
-    }
-
-    pub fn of(public: &AsymmetricPublicKey<V4>) -> Self {
-        Self(paserk(&Id::from(public)))
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+use super::key_rotation::{KEPT_FOR, PUBLISHED_FOR};
 
 /// One key pair with its times. The secret half is missing where it could not be opened: such a key still verifies.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SigningKey {
-    pub id: KeyId,
-    pub public: AsymmetricPublicKey<V4>,
+    pub public: PublicKey,
     pub secret: Option<AsymmetricSecretKey<V4>>,
-    pub not_before: DateTime<Utc>,
-    pub retire_at: Option<DateTime<Utc>>,
 }
 
 impl SigningKey {
@@ -55,16 +23,8 @@ impl SigningKey {
     pub fn generate(not_before: DateTime<Utc>) -> Result<Self, pasetors::errors::Error> {
         let pair = AsymmetricKeyPair::<V4>::generate()?;
         let id = KeyId::of(&pair.public);
-        Ok(Self { id, public: pair.public, secret: Some(pair.secret), not_before, retire_at: None })
-    }
-
-    /// The public half as PASERK, `k4.public.…`.
-    pub fn paserk(&self) -> String {
-        paserk(&self.public)
-    }
-
-    pub fn is_retired(&self, now: DateTime<Utc>) -> bool {
-        self.retire_at.is_some_and(|retire_at| retire_at <= now)
+        let public = PublicKey { id, key: pair.public, not_before, retire_at: None };
+        Ok(Self { public, secret: Some(pair.secret) })
     }
 
     fn may_sign(&self, now: DateTime<Utc>) -> bool {
@@ -72,8 +32,40 @@ impl SigningKey {
     }
 }
 
+impl Deref for SigningKey {
+    type Target = PublicKey;
+
+    fn deref(&self) -> &PublicKey {
+        &self.public
+    }
+}
+
+/// Where a key is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyState {
+    /// Verifiers know it, and nothing is signed with it yet.
+    Published,
+    Signing,
+    /// Another key has taken over, and tokens of this one may still be in use.
+    Verifying,
+    Retired,
+}
+
+impl KeyState {
+    pub const ALL: [Self; 4] = [Self::Published, Self::Signing, Self::Verifying, Self::Retired];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::Signing => "signs",
+            Self::Verifying => "verifies",
+            Self::Retired => "retired",
+        }
+    }
+}
+
 /// All keys that this process knows.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct KeySet {
     keys: Vec<SigningKey>,
 }
@@ -83,14 +75,47 @@ impl KeySet {
         Self { keys }
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &SigningKey> {
+        self.keys.iter()
+    }
+
     /// The key that signs: of those that may, the one that began last.
     pub fn signer(&self, now: DateTime<Utc>) -> Option<&SigningKey> {
         self.keys.iter().filter(|key| key.may_sign(now)).max_by_key(|key| key.not_before)
     }
 
-    /// The key that verifies tokens which name `id`.
-    pub fn verifier(&self, id: &KeyId, now: DateTime<Utc>) -> Option<&SigningKey> {
-        self.keys.iter().find(|key| key.id == *id && !key.is_retired(now))
+    /// The key that will sign soon.
+    pub fn pending(&self, now: DateTime<Utc>) -> Option<&SigningKey> {
+        self.published(now).find(|key| key.not_before > now)
+    }
+
+    /// Whether the next key must be published now, so that none signs for longer than `period`. Whoever can open no key has no say in it.
+    pub fn is_rotation_due(&self, now: DateTime<Utc>, period: TimeDelta) -> bool {
+        let is_old = |key: &SigningKey| now - key.not_before >= period - PUBLISHED_FOR;
+        self.pending(now).is_none() && self.signer(now).is_some_and(is_old)
+    }
+
+    /// Whether there are keys that nobody will ask for any more.
+    pub fn has_forgettable(&self, now: DateTime<Utc>) -> bool {
+        self.keys.iter().any(|key| key.is_retired(now - KEPT_FOR))
+    }
+
+    /// Where `key` of this set is on its way.
+    pub fn state(&self, key: &SigningKey, now: DateTime<Utc>) -> KeyState {
+        if key.is_retired(now) {
+            KeyState::Retired
+        } else if self.signer(now).is_some_and(|signer| signer.id == key.id) {
+            KeyState::Signing
+        } else if key.not_before > now {
+            KeyState::Published
+        } else {
+            KeyState::Verifying
+        }
+    }
+
+    /// The public halves of all of them.
+    pub fn public(&self) -> PublicKeys {
+        PublicKeys::new(self.keys.iter().map(|key| key.public.clone()).collect())
     }
 
     /// What verifiers should know, including keys that will sign soon.
@@ -99,25 +124,23 @@ impl KeySet {
     }
 }
 
-fn paserk(value: &impl FormatAsPaserk) -> String {
-    let mut text = String::new();
-    // Writing to a String cannot fail, and there is nothing else in it that could.
-    let _ = value.fmt(&mut text);
-    text
-}
-
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
-
     use super::*;
+
+    fn now() -> DateTime<Utc> {
+        "2030-01-01T00:00:00Z".parse().unwrap()
+    }
+
+    fn key(begins: DateTime<Utc>) -> SigningKey {
+        SigningKey::generate(begins).unwrap()
+    }
 
     #[test]
     fn the_newest_key_that_has_begun_signs_and_a_retired_one_does_nothing() {
-        let now = "2030-01-01T00:00:00Z".parse().unwrap();
-        let day = TimeDelta::days(1);
-        let key = |begins: DateTime<Utc>| SigningKey::generate(begins).unwrap();
-        let retired = SigningKey { retire_at: Some(now), ..key(now - day * 9) };
+        let (now, day) = (now(), TimeDelta::days(1));
+        let mut retired = key(now - day * 9);
+        retired.public.retire_at = Some(now);
         let (old, current, next) = (key(now - day * 2), key(now), key(now + day));
         let sealed_elsewhere = SigningKey { secret: None, ..key(now) };
         let ids: Vec<_> = [&retired, &old, &current, &next].map(|key| key.id.clone()).into();
@@ -126,25 +149,23 @@ mod tests {
         assert_eq!(keys.signer(now).unwrap().id, ids[2]);
         assert_eq!(keys.signer(now - TimeDelta::seconds(1)).unwrap().id, ids[1]);
         assert_eq!(keys.signer(now + day).unwrap().id, ids[3]);
-        assert!(keys.verifier(&ids[0], now).is_none());
-        assert!(keys.verifier(&ids[3], now).is_some());
+        assert!(keys.public().find(&ids[0], now).is_none());
+        assert!(keys.public().find(&ids[3], now).is_some());
         assert_eq!(keys.published(now).count(), 4);
+        let states: Vec<_> = keys.iter().map(|key| keys.state(key, now).name()).collect();
+        assert_eq!(states, ["retired", "published", "signs", "verifies", "verifies"]);
     }
 
     #[test]
-    fn a_key_id_is_read_strictly() {
-        let id = SigningKey::generate(DateTime::UNIX_EPOCH).unwrap().id;
-        assert_eq!(KeyId::parse(id.as_str()), Some(id.clone()));
-        let text = id.as_str();
-        for wrong in [
-            "",
-            "k4.pid.",
-            &text[..50],
-            &format!("{text}A"),
-            &text.replace("k4", "k2"),
-            &format!("{}=", &text[..50]),
-        ] {
-            assert_eq!(KeyId::parse(wrong), None, "{wrong}");
-        }
+    fn the_next_key_is_due_so_early_that_it_takes_over_in_time_and_only_once() {
+        let (now, period) = (now(), TimeDelta::days(90));
+        let begun = now - period + PUBLISHED_FOR;
+        let due = |keys: Vec<SigningKey>| KeySet::new(keys).is_rotation_due(now, period);
+        assert!(due(vec![key(begun)]));
+        assert!(!due(vec![key(begun + TimeDelta::seconds(1))]));
+        assert!(!due(vec![key(begun), key(now + TimeDelta::seconds(1))]));
+        assert!(!due(vec![key(begun), key(now)]));
+        assert!(!due(vec![SigningKey { secret: None, ..key(begun) }]));
+        assert!(!due(vec![]));
     }
 }

@@ -1,15 +1,10 @@
 //! A session: one device of one user, from its beginning to its end.
 
+use access_tokens::{ACCESS, AccessClaims, TokenScope};
 use auth_ids::{AccessTokenId, GenericUuid, SessionId, UserId};
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
-use super::{
-    access_token::TokenScope,
-    claims::{ACCESS, AccessClaims},
-    device::Device,
-    lifetime::Lifetime,
-    refresh_line::RefreshLine,
-};
+use super::{device::Device, lifetime::Lifetime, refresh_line::RefreshLine};
 
 /// How many live sessions a user may have; the oldest goes.
 pub const MAX_SESSIONS_PER_USER: usize = 20;

@@ -18,6 +18,8 @@ const MAX_USER_AGENT_BYTES: usize = 512;
 const MAX_REQUEST_ID_BYTES: usize = 128;
 const MAX_NAME_BYTES: usize = 64;
 const MAX_METHODS: usize = 8;
+/// Room for names in a token, each with its quotes and comma, so that no token passes its limit.
+const MAX_NAMES_BYTES: usize = 2048;
 const MAX_REASON_BYTES: usize = 64;
 /// What the audit log shows when the caller gives no reason.
 const NO_REASON: &str = "unspecified";
@@ -79,6 +81,30 @@ pub fn check_names(field: &'static str, names: &[String]) -> Result<(), InvalidR
     };
     let rule = "must be names of 1 to 64 visible ASCII characters";
     if names.iter().all(good) { Ok(()) } else { Err(InvalidRequest::new(field, rule)) }
+}
+
+/// What a session grants: names that fit in a token.
+pub fn check_grant(
+    field: &'static str,
+    roles: &[String],
+    permissions: &[String],
+    amr: &[String],
+) -> Result<(), InvalidRequest> {
+    let names = [roles, permissions, amr].into_iter().flatten();
+    if names.map(|name| name.len() + 3).sum::<usize>() > MAX_NAMES_BYTES {
+        return Err(InvalidRequest::new(field, "has more roles and permissions than fit in a token"));
+    }
+    Ok(())
+}
+
+/// A time, if there is one.
+pub fn parse_time(
+    field: &'static str,
+    time: Option<Timestamp>,
+) -> Result<Option<DateTime<Utc>>, InvalidRequest> {
+    let Some(Timestamp { seconds, nanos }) = time else { return Ok(None) };
+    let time = u32::try_from(nanos).ok().and_then(|nanos| DateTime::from_timestamp(seconds, nanos));
+    time.map(Some).ok_or(InvalidRequest::new(field, "must be a time"))
 }
 
 pub fn present(text: String) -> Option<String> {

@@ -1,3 +1,4 @@
+use access_tokens::{AccessClaims, Demands, Unmet};
 use auth_proto::session::v1::{Claims, InactiveReason, ValidateRequest, ValidateResponse};
 use chrono::TimeDelta;
 use prost_types::Duration;
@@ -5,23 +6,21 @@ use tonic::Status;
 
 use super::{invalid_request::InvalidRequest, messages::timestamp, refuse};
 use crate::{
-    app::validate::{self, Inactive, Validity},
-    domain::{
-        claims::AccessClaims,
-        demands::{Demands, Unmet},
-    },
+    app::validate::{self, Inactive, Question, Validity},
     state::App,
 };
 
 pub async fn validate(app: &App, request: ValidateRequest) -> Result<ValidateResponse, Status> {
-    let ValidateRequest { access_token, min_aal, max_auth_age, required_permissions } = request;
+    let ValidateRequest { access_token, min_aal, max_auth_age, required_permissions, authoritative } =
+        request;
     let max_auth_age = max_auth_age.map(parse_age).transpose()?;
     let demands = Demands { min_aal, max_auth_age, permissions: required_permissions };
-    let validity = validate::validate(app, &access_token, &demands).await.map_err(refuse)?;
+    let question = Question { access_token, demands, authoritative };
+    let validity = validate::validate(app, &question).await.map_err(refuse)?;
     Ok(match validity {
-        Validity::Active(claims) => ValidateResponse {
+        Validity::Active(seen) => ValidateResponse {
             active: true,
-            claims: Some(message(*claims)),
+            claims: Some(message(&seen.claims)),
             reason: InactiveReason::Unspecified.into(),
         },
         Validity::Inactive(why) => {
@@ -49,7 +48,7 @@ fn reason(why: Inactive) -> InactiveReason {
     }
 }
 
-fn message(claims: AccessClaims) -> Claims {
+fn message(claims: &AccessClaims) -> Claims {
     Claims {
         user_id: claims.sub.to_string(),
         session_id: claims.sid.to_string(),
@@ -57,9 +56,10 @@ fn message(claims: AccessClaims) -> Claims {
         issued_at: Some(timestamp(claims.iat)),
         expires_at: Some(timestamp(claims.exp)),
         auth_time: Some(timestamp(claims.auth_time)),
-        amr: claims.amr,
+        amr: claims.amr.clone(),
         aal: u32::from(claims.aal),
-        roles: claims.roles,
-        permissions: claims.permissions,
+        roles: claims.roles.clone(),
+        permissions: claims.permissions.clone(),
+        epoch: claims.epoch,
     }
 }

@@ -6,8 +6,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::super::row_version::Xid;
+
     sessions (id) {
         id -> Uuid,
+        // Every row of every table has it: the transaction that wrote this version of the row.
+        xmin -> Xid,
         user_id -> Uuid,
         roles -> Array<Text>,
         permissions -> Array<Text>,

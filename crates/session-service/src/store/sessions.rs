@@ -20,42 +20,43 @@ use crate::domain::{
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = sessions, check_for_backend(Pg), treat_none_as_default_value = false)]
-struct SessionRow {
-    id: Uuid,
-    user_id: Uuid,
-    roles: Vec<String>,
-    permissions: Vec<String>,
-    amr: Vec<String>,
-    aal: i16,
-    auth_time: DateTime<Utc>,
-    device_name: Option<String>,
-    ip: Option<IpNet>,
-    user_agent: Option<String>,
-    refresh_key: Vec<u8>,
-    generation: i64,
-    parent_generation: Option<i64>,
-    rotated_at: DateTime<Utc>,
-    access_token_id: Uuid,
-    generation_seen: bool,
-    created_at: DateTime<Utc>,
-    last_seen_at: DateTime<Utc>,
-    idle_seconds: i32,
-    idle_expires_at: DateTime<Utc>,
-    expires_at: DateTime<Utc>,
-    revoked_at: Option<DateTime<Utc>>,
+pub(super) struct SessionRow {
+    pub(super) id: Uuid,
+    pub(super) user_id: Uuid,
+    pub(super) roles: Vec<String>,
+    pub(super) permissions: Vec<String>,
+    pub(super) amr: Vec<String>,
+    pub(super) aal: i16,
+    pub(super) auth_time: DateTime<Utc>,
+    pub(super) device_name: Option<String>,
+    pub(super) ip: Option<IpNet>,
+    pub(super) user_agent: Option<String>,
+    pub(super) refresh_key: Vec<u8>,
+    pub(super) generation: i64,
+    pub(super) parent_generation: Option<i64>,
+    pub(super) rotated_at: DateTime<Utc>,
+    pub(super) access_token_id: Uuid,
+    pub(super) generation_seen: bool,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) last_seen_at: DateTime<Utc>,
+    pub(super) idle_seconds: i32,
+    pub(super) idle_expires_at: DateTime<Utc>,
+    pub(super) expires_at: DateTime<Utc>,
+    pub(super) revoked_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = sessions, check_for_backend(Pg))]
 struct StandingRow {
     user_id: Uuid,
-    access_token_id: Uuid,
-    generation_seen: bool,
-    last_seen_at: DateTime<Utc>,
     idle_expires_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
     revoked_at: Option<DateTime<Utc>>,
 }
+
+/// Rows that one statement of the clean-up deletes, or looks at.
+const BATCH: i64 = 500;
+const WINDOW: i64 = 1000;
 
 /// That an access token of a session was in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,9 +94,6 @@ pub async fn standing(conn: &mut AsyncPgConnection, id: SessionId) -> pg::Result
     Ok(found.map(|(row, epoch)| Standing {
         user_id: UserId::from_untyped_uuid(row.user_id),
         epoch: epoch.cast_unsigned(),
-        access_token_id: AccessTokenId::from_untyped_uuid(row.access_token_id),
-        generation_seen: row.generation_seen,
-        last_seen_at: row.last_seen_at,
         idle_expires_at: row.idle_expires_at,
         expires_at: row.expires_at,
         revoked_at: row.revoked_at,
@@ -117,26 +115,6 @@ pub async fn live_of_user(
         .load(conn)
         .await?;
     Ok(rows.into_iter().map(Session::from).collect())
-}
-
-/// Stores what [`Session::rotate`] changed.
-pub async fn save_rotation(conn: &mut AsyncPgConnection, session: &Session) -> pg::Result<()> {
-    let row = SessionRow::from(session);
-    diesel::update(sessions::table.find(row.id))
-        .set((
-            sessions::generation.eq(row.generation),
-            sessions::parent_generation.eq(row.parent_generation),
-            sessions::rotated_at.eq(row.rotated_at),
-            sessions::access_token_id.eq(row.access_token_id),
-            sessions::generation_seen.eq(row.generation_seen),
-            sessions::last_seen_at.eq(row.last_seen_at),
-            sessions::idle_expires_at.eq(row.idle_expires_at),
-            sessions::ip.eq(row.ip),
-            sessions::user_agent.eq(row.user_agent),
-        ))
-        .execute(conn)
-        .await?;
-    Ok(())
 }
 
 /// Stores what [`Session::elevate`] changed.
@@ -174,24 +152,85 @@ pub async fn revoke(
     Ok(())
 }
 
-/// Ends the live sessions of a user, but `kept`; how many.
+/// Ends the live sessions of a user, but `kept`; which.
 pub async fn revoke_of_user(
     conn: &mut AsyncPgConnection,
     user: UserId,
     kept: Option<SessionId>,
     reason: &str,
     now: DateTime<Utc>,
-) -> pg::Result<usize> {
+) -> pg::Result<Vec<SessionId>> {
     // Nobody's id: a session has a time in its own.
     let kept = kept.map_or(Uuid::nil(), GenericUuid::into_untyped_uuid);
-    let revoked = diesel::update(sessions::table)
+    let revoked: Vec<Uuid> = diesel::update(sessions::table)
         .filter(sessions::user_id.eq(user.into_untyped_uuid()).and(sessions::id.ne(kept)))
         .filter(sessions::revoked_at.is_null())
         .filter(sessions::idle_expires_at.gt(now).and(sessions::expires_at.gt(now)))
         .set((sessions::revoked_at.eq(now), sessions::revoked_reason.eq(reason)))
+        .returning(sessions::id)
+        .get_results(conn)
+        .await?;
+    Ok(revoked.into_iter().map(SessionId::from_untyped_uuid).collect())
+}
+
+/// Changes what a user may do in all live sessions; in how many.
+pub async fn update_grants(
+    conn: &mut AsyncPgConnection,
+    user: UserId,
+    roles: &[String],
+    permissions: &[String],
+    now: DateTime<Utc>,
+) -> pg::Result<usize> {
+    let updated = diesel::update(sessions::table)
+        .filter(sessions::user_id.eq(user.into_untyped_uuid()))
+        .filter(sessions::revoked_at.is_null())
+        .filter(sessions::idle_expires_at.gt(now).and(sessions::expires_at.gt(now)))
+        .set((sessions::roles.eq(roles), sessions::permissions.eq(permissions)))
         .execute(conn)
         .await?;
-    Ok(revoked)
+    Ok(updated)
+}
+
+/// Ends those of the next sessions after `after`, in the order of their ids, whose time was over at `now`. Gives them and the last id that was looked
+/// at; `None` at the end of the table. Their times are in no index, because that would make every refresh write to it.
+pub async fn expire(
+    conn: &mut AsyncPgConnection,
+    after: SessionId,
+    now: DateTime<Utc>,
+) -> pg::Result<(Vec<Session>, Option<SessionId>)> {
+    let is_over = sessions::revoked_at
+        .is_null()
+        .and(sessions::idle_expires_at.le(now).or(sessions::expires_at.le(now)).assume_not_null());
+    let window: Vec<(Uuid, bool)> = sessions::table
+        .filter(sessions::id.gt(after.into_untyped_uuid()))
+        .order(sessions::id)
+        .select((sessions::id, is_over))
+        .limit(WINDOW)
+        .load(conn)
+        .await?;
+    let over: Vec<Uuid> = window.iter().filter(|(_, over)| *over).map(|(id, _)| *id).collect();
+    let last = window.last().map(|(id, _)| SessionId::from_untyped_uuid(*id));
+    if over.is_empty() {
+        return Ok((Vec::new(), last));
+    }
+    let rows: Vec<SessionRow> = diesel::update(sessions::table)
+        .filter(sessions::id.eq_any(over).and(is_over))
+        .set((sessions::revoked_at.eq(now), sessions::revoked_reason.eq("expired")))
+        .returning(SessionRow::as_returning())
+        .get_results(conn)
+        .await?;
+    Ok((rows.into_iter().map(Session::from).collect(), last))
+}
+
+/// Deletes a batch of sessions that ended before `before`; how many there were.
+pub async fn delete_ended(conn: &mut AsyncPgConnection, before: DateTime<Utc>) -> pg::Result<usize> {
+    let ended = sessions::table
+        .filter(sessions::revoked_at.lt(before))
+        .order(sessions::revoked_at)
+        .select(sessions::id)
+        .limit(BATCH);
+    let ended: Vec<Uuid> = ended.load(conn).await?;
+    Ok(diesel::delete(sessions::table.filter(sessions::id.eq_any(ended))).execute(conn).await?)
 }
 
 /// Stores that sessions were in use. Rows that somebody holds are passed over: the next use is told again.

@@ -22,12 +22,6 @@ pub struct StoredKey {
     pub retire_at: Option<DateTime<Utc>>,
 }
 
-impl StoredKey {
-    pub fn is_retired(&self, now: DateTime<Utc>) -> bool {
-        self.retire_at.is_some_and(|retire_at| retire_at <= now)
-    }
-}
-
 /// Keeps other replicas from changing the keys until the transaction ends.
 pub async fn lock(conn: &mut AsyncPgConnection) -> pg::Result<()> {
     diesel::sql_query("SELECT pg_advisory_xact_lock($1)")
@@ -50,4 +44,35 @@ pub async fn all(conn: &mut AsyncPgConnection) -> pg::Result<Vec<StoredKey>> {
 pub async fn insert(conn: &mut AsyncPgConnection, key: &StoredKey) -> pg::Result<()> {
     diesel::insert_into(signing_keys::table).values(key).execute(conn).await?;
     Ok(())
+}
+
+/// Lets every key end at `time` that would have lived longer.
+pub async fn retire_all(conn: &mut AsyncPgConnection, time: DateTime<Utc>) -> pg::Result<()> {
+    let lives_longer =
+        signing_keys::retire_at.is_null().or(signing_keys::retire_at.gt(time).assume_not_null());
+    diesel::update(signing_keys::table.filter(lives_longer))
+        .set(signing_keys::retire_at.eq(time))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Deletes the keys that were retired before `time`.
+pub async fn forget(conn: &mut AsyncPgConnection, time: DateTime<Utc>) -> pg::Result<()> {
+    diesel::delete(signing_keys::table.filter(signing_keys::retire_at.le(time))).execute(conn).await?;
+    Ok(())
+}
+
+/// Puts `sealed` in the place of the secret half that was read, unless another one is there by now; says whether it did.
+pub async fn replace_secret(
+    conn: &mut AsyncPgConnection,
+    read: &StoredKey,
+    sealed: &[u8],
+) -> pg::Result<bool> {
+    let unchanged = signing_keys::kid.eq(&read.kid).and(signing_keys::secret.eq(&read.secret));
+    let replaced = diesel::update(signing_keys::table.filter(unchanged))
+        .set(signing_keys::secret.eq(sealed))
+        .execute(conn)
+        .await?;
+    Ok(replaced == 1)
 }

@@ -19,11 +19,11 @@ pub async fn lock(conn: &mut AsyncPgConnection, user: UserId) -> pg::Result<u64>
     Ok(row.first::<i64>(conn).await?.cast_unsigned())
 }
 
-/// Begins the next epoch of a user whose row the caller has locked.
-pub async fn advance_epoch(conn: &mut AsyncPgConnection, user: UserId) -> pg::Result<()> {
+/// Begins the next epoch of a user whose row the caller has locked; which.
+pub async fn advance_epoch(conn: &mut AsyncPgConnection, user: UserId) -> pg::Result<u64> {
     let row = subjects::table.find(user.into_untyped_uuid());
-    diesel::update(row).set(subjects::epoch.eq(subjects::epoch + 1)).execute(conn).await?;
-    Ok(())
+    let next = diesel::update(row).set(subjects::epoch.eq(subjects::epoch + 1)).returning(subjects::epoch);
+    Ok(next.get_result::<i64>(conn).await?.cast_unsigned())
 }
 
 /// The epoch of a user who has a session.

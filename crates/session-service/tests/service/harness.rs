@@ -84,6 +84,7 @@ impl Setup {
             token_issuer: "https://auth.example".to_owned(),
             token_audience: "feature-auth".to_owned(),
             token_ttl: TimeDelta::minutes(5),
+            token_key_rotation: TimeDelta::days(90),
         };
         let registry = Registry::new();
         let application = Application::build(config, &common, self.clock.clone(), &registry).await.unwrap();

@@ -3,7 +3,7 @@ use test_support::TestDatabase;
 
 use crate::harness::{new_database, query};
 
-const TABLES: [&str; 4] = ["outbox", "sessions", "signing_keys", "subjects"];
+const TABLES: [&str; 5] = ["outbox", "revocations", "sessions", "signing_keys", "subjects"];
 
 async fn tables(database: &TestDatabase) -> Vec<String> {
     let names = query(

@@ -88,7 +88,7 @@ async fn what_is_no_token_of_ours_is_an_answer_and_not_an_error() {
     for wrong in ["", "x", "v4.public.", cut, &tokens.refresh_token, &long] {
         assert_eq!(service.validate(wrong).await.reason(), InactiveReason::Invalid, "{wrong:.80}");
     }
-    let too_long = ValidateRequest { access_token: "A".repeat(70_000), ..ValidateRequest::default() };
+    let too_long = ValidateRequest { access_token: "A".repeat(140_000), ..ValidateRequest::default() };
     let status = service.client.clone().validate(too_long).await.unwrap_err();
     assert_eq!(status.code(), Code::OutOfRange);
 }

@@ -14,7 +14,7 @@ use crate::{
     domain::bearer_secret::OneTimeToken,
     http::{
         ApiError,
-        authenticated::Authenticated,
+        authenticated::AuthenticatedOnline,
         device_cookie::DeviceCookie,
         json::ValidJson,
         limits::{Route, charge},
@@ -58,7 +58,7 @@ pub struct ChangeEmailRequest {
 #[post("/v1/auth/change-email")]
 pub async fn change_email(
     state: web::Data<AppState>,
-    caller: Authenticated,
+    caller: AuthenticatedOnline,
     client: RequestClient,
     device: DeviceCookie,
     ValidJson(body): ValidJson<ChangeEmailRequest>,

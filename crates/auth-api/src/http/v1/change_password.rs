@@ -11,7 +11,7 @@ use super::{
 use crate::{
     app::change_password::change_password as change,
     http::{
-        ApiError, authenticated::Authenticated, device_cookie::DeviceCookie, json::ValidJson,
+        ApiError, authenticated::AuthenticatedOnline, device_cookie::DeviceCookie, json::ValidJson,
         openapi::ProblemDocument, request_client::RequestClient, token_transport::TokenTransport,
     },
     state::AppState,
@@ -57,7 +57,7 @@ pub struct ChangePasswordRequest {
 #[post("/v1/auth/change-password")]
 pub async fn change_password(
     state: web::Data<AppState>,
-    caller: Authenticated,
+    caller: AuthenticatedOnline,
     client: RequestClient,
     device: DeviceCookie,
     transport: TokenTransport,

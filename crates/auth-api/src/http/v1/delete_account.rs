@@ -11,7 +11,7 @@ use crate::{
     domain::bearer_secret::OneTimeToken,
     http::{
         ApiError,
-        authenticated::Authenticated,
+        authenticated::AuthenticatedOnline,
         device_cookie::DeviceCookie,
         json::{OptionalJson, ValidJson},
         limits::{Route, charge},
@@ -46,7 +46,7 @@ pub struct DeletionResponse {
 pub async fn delete_account(
     state: web::Data<AppState>,
     client: RequestClient,
-    caller: Authenticated,
+    caller: AuthenticatedOnline,
     device: DeviceCookie,
     OptionalJson(body): OptionalJson<ProofRequest>,
 ) -> Result<HttpResponse, ApiError> {

@@ -12,7 +12,7 @@ use super::proof::ProofRequest;
 use crate::{
     app::export_data::{self, ExportError},
     http::{
-        ApiError, authenticated::Authenticated, device_cookie::DeviceCookie, json::OptionalJson,
+        ApiError, authenticated::AuthenticatedOnline, device_cookie::DeviceCookie, json::OptionalJson,
         openapi::ProblemDocument, request_client::RequestClient,
     },
     state::AppState,
@@ -63,7 +63,7 @@ fn present(export: &DataExport, document: Option<Value>) -> ExportResponse {
 pub async fn order_export(
     state: web::Data<AppState>,
     client: RequestClient,
-    caller: Authenticated,
+    caller: AuthenticatedOnline,
     device: DeviceCookie,
     OptionalJson(body): OptionalJson<ProofRequest>,
 ) -> Result<HttpResponse, ApiError> {
@@ -86,7 +86,7 @@ pub async fn order_export(
 #[get("/v1/auth/me/export/{id}")]
 pub async fn fetch_export(
     state: web::Data<AppState>,
-    caller: Authenticated,
+    caller: AuthenticatedOnline,
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let id = Uuid::parse_str(&id).map_err(|_| ExportError::NotFound)?;

@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, Responder, get, patch, web};
 use auth_events::commands::Locale;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
+use session_verifier::Session;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -12,15 +13,14 @@ use crate::{
         me::me as read_account,
         update_profile::{ProfileChange, update_profile as change_profile},
     },
-    clients::sessions::Claims,
-    domain::{
-        display_name::DisplayName,
-        permission::permissions_of,
-        user::{User, UserStatus},
-    },
+    domain::{account::Account, display_name::DisplayName, permission::permissions_of, user::UserStatus},
     http::{
-        ApiError, authenticated::Authenticated, edge_error::EdgeError, json::ValidJson,
-        openapi::ProblemDocument, request_client::RequestClient,
+        ApiError,
+        authenticated::{Authenticated, AuthenticatedUnconfirmed},
+        edge_error::EdgeError,
+        json::ValidJson,
+        openapi::ProblemDocument,
+        request_client::RequestClient,
     },
     state::AppState,
 };
@@ -64,9 +64,12 @@ pub struct Me {
     (status = 503, body = ProblemDocument, content_type = "application/problem+json"),
 ))]
 #[get("/v1/auth/me")]
-pub async fn me(state: web::Data<AppState>, caller: Authenticated) -> Result<impl Responder, ApiError> {
-    let (user, mfa_enabled) = read_account(&state, &caller.0).await?;
-    Ok(HttpResponse::Ok().json(present(user, mfa_enabled, &caller.0)))
+pub async fn me(
+    state: web::Data<AppState>,
+    caller: AuthenticatedUnconfirmed,
+) -> Result<impl Responder, ApiError> {
+    let account = read_account(&state, &caller.0).await?;
+    Ok(HttpResponse::Ok().json(present(&account, &caller.0)))
 }
 
 /// A change of one's profile; what is absent stays.
@@ -107,8 +110,8 @@ pub async fn update_profile(
     ValidJson(body): ValidJson<ProfileRequest>,
 ) -> Result<impl Responder, ApiError> {
     let change = parse(body)?;
-    let (user, mfa_enabled) = change_profile(&state, &caller.0, change, &client.0).await?;
-    Ok(HttpResponse::Ok().json(present(user, mfa_enabled, &caller.0)))
+    let account = change_profile(&state, &caller.0, change, &client.0).await?;
+    Ok(HttpResponse::Ok().json(present(&account, &caller.0)))
 }
 
 fn parse(body: ProfileRequest) -> Result<ProfileChange, EdgeError> {
@@ -123,20 +126,20 @@ fn parse(body: ProfileRequest) -> Result<ProfileChange, EdgeError> {
     Ok(ProfileChange { display_name, locale: locale.transpose()? })
 }
 
-fn present(user: User, mfa_enabled: bool, claims: &Claims) -> Me {
+fn present(account: &Account, caller: &Session) -> Me {
     Me {
-        id: user.id.into_untyped_uuid(),
-        email: user.email.as_str().to_owned(),
-        email_verified: user.status != UserStatus::Unverified,
-        display_name: user.display_name,
-        locale: user.locale.tag(),
-        status: user.status.name(),
-        permissions: permissions_of(&user.roles),
-        roles: user.roles,
-        mfa_enabled,
-        session_id: claims.session_id.into_untyped_uuid(),
-        aal: claims.aal,
-        authenticated_at: claims.authenticated_at,
-        created_at: user.created_at,
+        id: account.id.into_untyped_uuid(),
+        email: account.email.as_str().to_owned(),
+        email_verified: account.status != UserStatus::Unverified,
+        display_name: account.display_name.clone(),
+        locale: account.locale.tag(),
+        status: account.status.name(),
+        roles: account.roles.clone(),
+        permissions: permissions_of(&account.roles),
+        mfa_enabled: account.mfa_enabled,
+        session_id: caller.session_id().into_untyped_uuid(),
+        aal: caller.aal().into(),
+        authenticated_at: caller.authenticated_at(),
+        created_at: account.created_at,
     }
 }

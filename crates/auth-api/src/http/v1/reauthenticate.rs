@@ -9,7 +9,7 @@ use super::proof::ProofRequest;
 use crate::{
     app::reauthenticate::reauthenticate as prove_again,
     http::{
-        ApiError, authenticated::Authenticated, device_cookie::DeviceCookie, json::ValidJson,
+        ApiError, authenticated::AuthenticatedOnline, device_cookie::DeviceCookie, json::ValidJson,
         openapi::ProblemDocument, request_client::RequestClient,
     },
     state::AppState,
@@ -60,7 +60,7 @@ pub struct ReauthenticateResponse {
 #[post("/v1/auth/reauthenticate")]
 pub async fn reauthenticate(
     state: web::Data<AppState>,
-    caller: Authenticated,
+    caller: AuthenticatedOnline,
     client: RequestClient,
     device: DeviceCookie,
     ValidJson(body): ValidJson<ReauthenticateRequest>,

@@ -15,7 +15,7 @@ use crate::{
     },
     http::{
         ApiError,
-        authenticated::Authenticated,
+        authenticated::AuthenticatedOnline,
         device_cookie::DeviceCookie,
         edge_error::EdgeError,
         json::{OptionalJson, ValidJson},
@@ -49,9 +49,9 @@ pub struct SecondFactorResponse {
 #[get("/v1/auth/2fa")]
 pub async fn second_factor(
     state: web::Data<AppState>,
-    caller: Authenticated,
+    caller: AuthenticatedOnline,
 ) -> Result<impl Responder, ApiError> {
-    let status = second_factor_status::status(&state, caller.0.user_id).await?;
+    let status = second_factor_status::status(&state, caller.0.user_id()).await?;
     Ok(HttpResponse::Ok().json(SecondFactorResponse {
         enabled: status.enabled_at.is_some(),
         enabled_at: status.enabled_at,
@@ -116,7 +116,7 @@ pub struct EnableInitResponse {
 #[post("/v1/auth/2fa/enable-init")]
 pub async fn enable_init(
     state: web::Data<AppState>,
-    caller: Authenticated,
+    caller: AuthenticatedOnline,
     client: RequestClient,
     device: DeviceCookie,
     OptionalJson(body): OptionalJson<StepUpRequest>,
@@ -175,7 +175,7 @@ pub struct EnableCompleteResponse {
 #[post("/v1/auth/2fa/enable-complete")]
 pub async fn enable_complete(
     state: web::Data<AppState>,
-    caller: Authenticated,
+    caller: AuthenticatedOnline,
     client: RequestClient,
     ValidJson(body): ValidJson<EnableCompleteRequest>,
 ) -> Result<impl Responder, ApiError> {
@@ -215,7 +215,7 @@ pub struct DisableResponse {
 #[post("/v1/auth/2fa/disable")]
 pub async fn disable(
     state: web::Data<AppState>,
-    caller: Authenticated,
+    caller: AuthenticatedOnline,
     client: RequestClient,
     device: DeviceCookie,
     OptionalJson(body): OptionalJson<StepUpRequest>,
@@ -252,7 +252,7 @@ pub struct RecoveryCodesResponse {
 #[post("/v1/auth/2fa/recovery-codes")]
 pub async fn new_recovery_codes(
     state: web::Data<AppState>,
-    caller: Authenticated,
+    caller: AuthenticatedOnline,
     client: RequestClient,
     device: DeviceCookie,
     OptionalJson(body): OptionalJson<StepUpRequest>,

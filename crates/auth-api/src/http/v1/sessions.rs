@@ -4,14 +4,18 @@ use actix_web::{HttpResponse, delete, get, post, web};
 use auth_ids::{GenericUuid, SessionId};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use session_verifier::Session;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
     app::own_sessions::{self, OwnSessionError},
-    clients::sessions::{Claims, DeviceSession},
+    clients::sessions::DeviceSession,
     http::{
-        ApiError, authenticated::Authenticated, json::OptionalJson, openapi::ProblemDocument,
+        ApiError,
+        authenticated::{Authenticated, AuthenticatedOnline},
+        json::OptionalJson,
+        openapi::ProblemDocument,
         request_client::RequestClient,
     },
     state::AppState,
@@ -65,7 +69,7 @@ pub async fn list_sessions(
     Ok(HttpResponse::Ok().json(SessionList { items }))
 }
 
-fn present(session: DeviceSession, claims: &Claims) -> SessionItem {
+fn present(session: DeviceSession, caller: &Session) -> SessionItem {
     SessionItem {
         id: session.id.into_untyped_uuid(),
         device_name: session.device_name,
@@ -75,7 +79,7 @@ fn present(session: DeviceSession, claims: &Claims) -> SessionItem {
         last_seen_at: session.last_seen_at,
         expires_at: session.expires_at,
         aal: session.aal,
-        current: session.id == claims.session_id,
+        current: session.id == caller.session_id(),
     }
 }
 
@@ -94,7 +98,7 @@ fn present(session: DeviceSession, claims: &Claims) -> SessionItem {
 pub async fn end_session(
     state: web::Data<AppState>,
     client: RequestClient,
-    caller: Authenticated,
+    caller: AuthenticatedOnline,
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let id = Uuid::parse_str(&id).map_err(|_| OwnSessionError::NotFound)?;
@@ -121,7 +125,7 @@ pub struct RevokedResponse {
 pub async fn end_other_sessions(
     state: web::Data<AppState>,
     client: RequestClient,
-    caller: Authenticated,
+    caller: AuthenticatedOnline,
 ) -> Result<HttpResponse, ApiError> {
     let revoked = own_sessions::end_all(&state, &caller.0, true, &client.0).await?;
     Ok(HttpResponse::Ok().json(RevokedResponse { revoked }))
@@ -150,7 +154,7 @@ pub struct LogoutAllRequest {
 pub async fn logout_all(
     state: web::Data<AppState>,
     client: RequestClient,
-    caller: Authenticated,
+    caller: AuthenticatedOnline,
     OptionalJson(body): OptionalJson<LogoutAllRequest>,
 ) -> Result<HttpResponse, ApiError> {
     let except_current = body.unwrap_or_default().except_current;

@@ -1,9 +1,9 @@
-use chrono::TimeDelta;
+use access_tokens::{ACCESS, PublicKey, PublicKeys, TokenRejection, TokenVerifier, verify};
+use chrono::{DateTime, TimeDelta, Utc};
 use clock::{Clock, ManualClock};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::claims::ACCESS;
 
 /// A token's world: one key, one scope, one clock.
 struct World {
@@ -47,7 +47,7 @@ impl World {
 
     /// Signs any payload under any footer, as only the holder of the key can.
     fn sign(&self, payload: &str, footer: &str) -> String {
-        let assertion = self.scope.implicit_assertion.as_bytes();
+        let assertion = self.scope.implicit_assertion();
         let secret = self.key.secret.as_ref().unwrap();
         PublicToken::sign(secret, payload.as_bytes(), Some(footer.as_bytes()), Some(assertion)).unwrap()
     }
@@ -56,8 +56,8 @@ impl World {
         self.sign(payload, &footer_for(&self.key.id))
     }
 
-    fn keys(&self) -> KeySet {
-        KeySet::new(vec![self.key.clone()])
+    fn keys(&self) -> PublicKeys {
+        PublicKeys::new(vec![self.key.public.clone()])
     }
 
     fn verify(&self, token: &str) -> Result<AccessClaims, TokenRejection> {
@@ -65,6 +65,15 @@ impl World {
         claims.check_time(self.clock.now())?;
         Ok(claims)
     }
+}
+
+fn authenticate(
+    token: &str,
+    keys: &PublicKeys,
+    scope: &TokenScope,
+    now: DateTime<Utc>,
+) -> Result<AccessClaims, TokenRejection> {
+    verify(token, keys, scope, now).map(|(claims, _)| claims)
 }
 
 #[test]
@@ -106,8 +115,70 @@ fn the_claims_on_the_wire_are_those_of_the_specification() {
     assert_eq!(value["exp"], "2030-01-01T00:05:00Z");
 }
 
+/// The same numbers each time (`SplitMix64`).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % u64::try_from(limit).unwrap()).unwrap()
+    }
+
+    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+        from[self.below(from.len())]
+    }
+}
+
+/// `token` with one fault; `other` is another good one.
+fn mutate(token: &str, other: &str, dice: &mut Dice) -> String {
+    let at = dice.below(token.len());
+    let (before, after) = token.split_at(at);
+    match dice.below(10) {
+        0 => before.to_owned(),
+        1 => after.to_owned(),
+        2 => format!("{before}{}", &after[1..]),
+        3 => format!(
+            "{before}{}{after}",
+            dice.pick(&["A", "-", "_", "=", ".", " ", "\n", "\0", "%00", "é", "{", "/", "+"])
+        ),
+        4 => format!("{before}{}", &other[at.min(other.len())..]),
+        5 => {
+            let end = at + dice.below(token.len() - at) + 1;
+            format!("{before}{}{}", token[at..end].repeat(2), &token[end..])
+        }
+        6 => {
+            let letter = &after[..1];
+            let turned = if letter.to_ascii_lowercase() == letter {
+                letter.to_ascii_uppercase()
+            } else {
+                letter.to_ascii_lowercase()
+            };
+            format!("{before}{turned}{}", &after[1..])
+        }
+        7 => {
+            let mut parts: Vec<_> = token.split('.').collect();
+            let (one, two) = (dice.below(parts.len()), dice.below(parts.len()));
+            parts.swap(one, two);
+            parts.join(".")
+        }
+        8 => format!(
+            "{}{token}{}",
+            dice.pick(&["", " ", "Bearer ", "\u{feff}"]),
+            dice.pick(&["", " ", ".", "==", "\r\n"])
+        ),
+        _ => {
+            let mut bytes = token.to_owned().into_bytes();
+            bytes[at] ^= 1 << dice.below(7);
+            String::from_utf8(bytes).unwrap()
+        }
+    }
+}
+
 #[test]
-fn no_changed_character_and_no_cut_survives() {
+fn tok_01_no_changed_character_and_no_cut_survives() {
     let world = World::new();
     let token = world.mint(&world.claims());
     for index in 0..token.len() {
@@ -121,8 +192,34 @@ fn no_changed_character_and_no_cut_survives() {
     }
 }
 
+/// What the presenter of a token learns: whether it is expired, and nothing else about what is wrong with it.
 #[test]
-fn texts_around_a_good_token_are_refused() {
+fn tok_01_a_hundred_thousand_faults_are_one_and_the_same_to_the_presenter() {
+    let world = World::new();
+    let verifier = TokenVerifier::new(world.scope.clone(), 64);
+    verifier.trust(world.keys());
+    let (token, other) = (world.mint(&world.claims()), world.mint(&world.claims()));
+    let (dice, now) = (&mut Dice(1), world.clock.now());
+    let mut tried = 0;
+    while tried < 100_000 {
+        let mut faulty = mutate(&token, &other, dice);
+        if dice.below(4) == 0 && !faulty.is_empty() && faulty.is_ascii() {
+            faulty = mutate(&faulty, &other, dice);
+        }
+        if faulty == token || faulty == other {
+            continue;
+        }
+        tried += 1;
+        match verifier.verify(&faulty, now) {
+            Ok(_) | Err(TokenRejection::Expired | TokenRejection::NotYetValid) => panic!("{faulty:?}"),
+            Err(_) => {}
+        }
+    }
+    assert!(verifier.verify(&token, now).is_ok() && verifier.verify(&other, now).is_ok());
+}
+
+#[test]
+fn tok_01_texts_around_a_good_token_are_refused_however_long() {
     let world = World::new();
     let token = world.mint(&world.claims());
     let no_footer = token.rsplit_once('.').unwrap().0;
@@ -150,7 +247,7 @@ fn texts_around_a_good_token_are_refused() {
 }
 
 #[test]
-fn another_key_another_environment_and_another_issuer_are_refused() {
+fn tok_04_another_key_another_environment_and_another_issuer_are_refused() {
     let world = World::new();
     let token = world.mint(&world.claims());
     let now = world.clock.now();
@@ -158,7 +255,8 @@ fn another_key_another_environment_and_another_issuer_are_refused() {
     let other_key = SigningKey::generate(now).unwrap();
     let strangers = mint(&world.claims(), &other_key, &world.scope).unwrap();
     assert_eq!(world.verify(&strangers), Err(TokenRejection::UnknownKey));
-    let borrowed_name = SigningKey { id: world.key.id.clone(), ..other_key };
+    let public = PublicKey { id: world.key.id.clone(), ..other_key.public };
+    let borrowed_name = SigningKey { public, ..other_key };
     let forged = mint(&world.claims(), &borrowed_name, &world.scope).unwrap();
     assert_eq!(world.verify(&forged), Err(TokenRejection::Forged));
 
@@ -171,16 +269,16 @@ fn another_key_another_environment_and_another_issuer_are_refused() {
     let other_audience = TokenScope::new("production", "https://auth.example", "billing");
     assert_eq!(authenticate(&token, &world.keys(), &other_audience, now), Err(TokenRejection::WrongClaims));
 
-    let retired = KeySet::new(vec![SigningKey { retire_at: Some(now), ..world.key.clone() }]);
+    let retired = PublicKeys::new(vec![PublicKey { retire_at: Some(now), ..world.key.public.clone() }]);
     assert_eq!(authenticate(&token, &retired, &world.scope, now), Err(TokenRejection::UnknownKey));
 }
 
 #[test]
-fn only_one_spelling_of_the_footer_is_read() {
+fn tok_03_only_one_spelling_of_the_footer_is_read() {
     let world = World::new();
     let payload = serde_json::to_string(&world.claims()).unwrap();
     let kid = &world.key.id;
-    let padding = " ".repeat(MAX_FOOTER_BYTES);
+    let padding = " ".repeat(256);
     for footer in [
         format!(r#"{{"kid":"{kid}","kid":"{kid}"}}"#),
         format!(r#"{{"kid":"{kid}","wpk":"k4.public.AAAA"}}"#),
@@ -198,8 +296,96 @@ fn only_one_spelling_of_the_footer_is_read() {
     }
 }
 
+/// The key is looked up by an id that is exactly one, among those we trust, and nowhere else.
 #[test]
-fn the_end_knows_no_leeway_and_the_beginning_thirty_seconds() {
+fn tok_03_an_abused_key_id_finds_no_key() {
+    let world = World::new();
+    let payload = serde_json::to_string(&world.claims()).unwrap();
+    let kid = world.key.id.to_string();
+    let (prefix, digest) = kid.rsplit_once('.').unwrap();
+    let long = "A".repeat(10 * 1024);
+    for abused in [
+        "",
+        "k4.pid.",
+        "1",
+        "' OR 1=1 --",
+        "../../../../dev/null",
+        "/etc/passwd",
+        "https://attacker.example/key",
+        "k4.pid.../../../../../../../../../../../../../../../dev",
+        &format!("{kid}\\u0000"),
+        &format!("{kid}="),
+        &format!(" {kid}"),
+        &kid.to_uppercase(),
+        &kid.replace("k4.pid", "k4.lid"),
+        &kid.replace("k4.pid", "k2.pid"),
+        &format!("{prefix}.{}", &digest[1..]),
+        &long,
+    ] {
+        let token = world.sign(&payload, &format!(r#"{{"kid":"{abused}"}}"#));
+        let rejection = world.verify(&token).unwrap_err();
+        assert_eq!(rejection, TokenRejection::Malformed, "{abused:.80}");
+    }
+    let nested = format!("{}{kid}{}", r#"{"kid":"#.repeat(40), "}".repeat(40));
+    assert_eq!(world.verify(&world.sign(&payload, &nested)), Err(TokenRejection::Malformed));
+
+    // Well-formed, and of nobody; and our own key under the name of one that is trusted no more.
+    let unknown = SigningKey::generate(world.clock.now()).unwrap();
+    let token = world.sign(&payload, &footer_for(&unknown.id));
+    assert_eq!(world.verify(&token), Err(TokenRejection::UnknownKey));
+    let retired = PublicKey { retire_at: Some(world.clock.now()), ..unknown.public.clone() };
+    let keys = PublicKeys::new(vec![world.key.public.clone(), retired]);
+    let refused = authenticate(&token, &keys, &world.scope, world.clock.now());
+    assert_eq!(refused, Err(TokenRejection::UnknownKey));
+}
+
+/// Everybody who verifies learns of a retirement with the keys; whoever has seen the token before too.
+#[test]
+fn tok_03_a_token_that_was_seen_dies_with_its_key() {
+    let world = World::new();
+    let verifier = TokenVerifier::new(world.scope.clone(), 64);
+    let token = world.mint(&world.claims());
+    let end = world.clock.now() + TimeDelta::seconds(60);
+    verifier.trust(PublicKeys::new(vec![PublicKey { retire_at: Some(end), ..world.key.public.clone() }]));
+    let verify = |now| verifier.verify(&token, now).map(|_| ());
+    assert_eq!(verify(end - TimeDelta::seconds(1)), Ok(()));
+    assert_eq!(verify(end), Err(TokenRejection::UnknownKey));
+    verifier.trust(world.keys());
+    assert_eq!(verify(end), Ok(()));
+    verifier.trust(PublicKeys::default());
+    assert_eq!(verify(end), Err(TokenRejection::UnknownKey));
+}
+
+/// One key in the hands of two environments: everything but the key differs, one thing at a time.
+#[test]
+fn tok_04_a_token_of_the_same_key_with_other_claims_is_refused() {
+    let world = World::new();
+    let claims = world.claims();
+    for changed in [
+        AccessClaims { iss: "https://staging.example".to_owned(), ..claims.clone() },
+        AccessClaims { iss: "https://auth.example/".to_owned(), ..claims.clone() },
+        AccessClaims { aud: "billing".to_owned(), ..claims.clone() },
+        AccessClaims { aud: String::new(), ..claims.clone() },
+        AccessClaims { typ: "refresh".to_owned(), ..claims.clone() },
+    ] {
+        assert_eq!(world.verify(&world.mint(&changed)), Err(TokenRejection::WrongClaims));
+    }
+    for (environment, issuer) in
+        [("development", "https://auth.example"), ("production", "https://auth.example|access"), ("", "")]
+    {
+        let elsewhere = TokenScope::new(environment, issuer, "feature-auth");
+        let token = mint(&claims, &world.key, &elsewhere).unwrap();
+        assert_eq!(world.verify(&token), Err(TokenRejection::Forged), "{environment} {issuer}");
+    }
+    let secret = world.key.secret.as_ref().unwrap();
+    let payload = serde_json::to_vec(&claims).unwrap();
+    let footer = footer_for(&world.key.id);
+    let without = PublicToken::sign(secret, &payload, Some(footer.as_bytes()), None).unwrap();
+    assert_eq!(world.verify(&without), Err(TokenRejection::Forged));
+}
+
+#[test]
+fn tok_05_the_end_knows_no_leeway_and_the_beginning_thirty_seconds() {
     let world = World::new();
     let now = world.clock.now();
     let second = TimeDelta::seconds(1);
@@ -213,6 +399,9 @@ fn the_end_knows_no_leeway_and_the_beginning_thirty_seconds() {
         (now, now, now + second * 900, Ok(())),
         (now, now, now + second * 901, Err(TokenRejection::WrongClaims)),
         (now + second, now, now, Err(TokenRejection::WrongClaims)),
+        (now + second * 29, now + second * 29, now + second * 60, Ok(())),
+        (now, now, now + TimeDelta::days(36_525), Err(TokenRejection::WrongClaims)),
+        (now - TimeDelta::days(36_525), now, now + second, Err(TokenRejection::WrongClaims)),
     ];
     for (iat, nbf, exp, expected) in cases {
         let token = world.mint(&AccessClaims { iat, nbf, exp, ..world.claims() });
@@ -231,7 +420,7 @@ fn an_expired_token_still_says_whose_it_was() {
 }
 
 #[test]
-fn missing_odd_and_additional_claims_are_refused() {
+fn tok_05_missing_odd_and_additional_claims_are_refused() {
     let world = World::new();
     let good = serde_json::to_value(world.claims()).unwrap();
     assert!(world.verify(&world.sign_payload(&good.to_string())).is_ok());
@@ -266,7 +455,7 @@ fn missing_odd_and_additional_claims_are_refused() {
 }
 
 #[test]
-fn duplicate_keys_and_payloads_that_are_no_object_are_refused() {
+fn tok_08_duplicate_keys_and_payloads_that_are_no_object_are_refused() {
     let world = World::new();
     let good = serde_json::to_string(&world.claims()).unwrap();
     let as_array: Vec<Value> = serde_json::from_str::<serde_json::Map<_, _>>(&good)

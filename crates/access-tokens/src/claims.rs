@@ -1,10 +1,8 @@
-//! What an access token says.
-
 use auth_ids::{AccessTokenId, SessionId, UserId};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::access_token::{TokenRejection, TokenScope};
+use crate::{TokenRejection, TokenScope};
 
 /// The `typ` of access tokens.
 pub const ACCESS: &str = "access";
@@ -13,28 +11,43 @@ pub const MAX_TTL: TimeDelta = TimeDelta::minutes(15);
 /// How far the clock of the replica that minted may be ahead of ours. The end of a token knows no leeway.
 const LEEWAY: TimeDelta = TimeDelta::seconds(30);
 
-/// The claims, in the order in which they are written. Exactly these: who adds one lets every release read it before any mints it.
+/// What an access token says. The claims are in the order in which they are written. Exactly these: who adds one lets every release read it before any mints it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccessClaims {
+    /// Who issued it.
     pub iss: String,
+    /// The user.
     pub sub: UserId,
+    /// For whom it is.
     pub aud: String,
+    /// When it was minted.
     #[serde(with = "whole_seconds")]
     pub iat: DateTime<Utc>,
+    /// Since when it is good.
     #[serde(with = "whole_seconds")]
     pub nbf: DateTime<Utc>,
+    /// When it ends.
     #[serde(with = "whole_seconds")]
     pub exp: DateTime<Utc>,
+    /// The token.
     pub jti: AccessTokenId,
+    /// The session.
     pub sid: SessionId,
+    /// [`ACCESS`].
     pub typ: String,
+    /// How the user authenticated (RFC 8176).
     pub amr: Vec<String>,
+    /// The authenticator assurance level, 1 or 2.
     pub aal: u8,
+    /// When the user authenticated.
     #[serde(with = "whole_seconds")]
     pub auth_time: DateTime<Utc>,
+    /// What the user may do, by name.
     pub roles: Vec<String>,
+    /// What the roles stand for.
     pub permissions: Vec<String>,
+    /// The user's epoch in which it was minted.
     pub epoch: u64,
 }
 

@@ -1,0 +1,5 @@
+//! The `load` command: see the library.
+
+fn main() -> anyhow::Result<()> {
+    load::cli::main()
+}
