@@ -25,12 +25,14 @@ stop: ## Stop this checkout's running stack
 
 test: ## Run all tests with throw-away servers (TEST_ARGS is handed to cargo test)
 	$(CARGO) build $(BINARIES)
+	$(CARGO) build -p session-verifier --examples --all-features
 	$(PROGRAMS)/dev-stack with-servers -- $(CARGO) test --workspace --exclude soak $(TEST_ARGS)
 
 soak: ## Run the tests that take minutes, one after another; they are not part of `test`
 	$(CARGO) test -p threats --test mapping
 	$(CARGO) build --release $(BINARIES)
 	$(dir $(PROGRAMS))release/dev-stack with-servers -- timeout 50m $(CARGO) test --release -p soak --no-fail-fast $(TEST_ARGS) -- --test-threads=1 --nocapture
+	SCHEDULES=100000 $(dir $(PROGRAMS))release/dev-stack with-servers -- timeout 25m $(CARGO) test --release -p session-service --test service -- schedules --nocapture
 
 bench: ## Measure a release build against its budgets and write docs/BENCHMARKS.md (BENCH_ARGS is handed to `load bench`)
 	$(CARGO) build --release $(BINARIES) -p load

@@ -54,9 +54,9 @@ impl TokenVerifier {
     }
 
     /// Trusts `keys` from now on, and no others. A token that was seen before is looked at again once if anything changed.
-    pub fn trust(&self, keys: PublicKeys) {
+    pub fn trust(&self, keys: &PublicKeys) {
         self.keys.rcu(|table| {
-            let same = table.keys == keys;
+            let same = table.keys == *keys;
             KeyTable { version: table.version + u64::from(!same), keys: keys.clone() }
         });
     }

@@ -110,7 +110,7 @@ fn no_vector_is_an_access_token() {
         });
         let (keys, scope) = (PublicKeys::new(keys.collect()), TokenScope::new("production", "x", "y"));
         let verifier = TokenVerifier::new(scope.clone(), 1);
-        verifier.trust(keys.clone());
+        verifier.trust(&keys);
         let rejection = verify(&vector.token, &keys, &scope, now()).unwrap_err();
         assert_eq!(rejection, TokenRejection::Malformed, "{}", vector.name);
         assert_eq!(verifier.verify(&vector.token, now()).unwrap_err(), rejection, "{}", vector.name);

@@ -5,8 +5,11 @@ use std::{ffi::OsString, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use crate::{
-    checkout::Checkout,
-    packages::NotInstalled,
+    checkout::{Checkout, programs},
+    interrupt::Interrupts,
+    logs::Logs,
+    packages::{self, NotInstalled, Purpose},
+    progress::Progress,
     stack::{self, Settings},
     with_servers,
 };
@@ -34,6 +37,8 @@ enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
+    /// Installs what clients in other languages need, for the tests of our documentation: Python with venv, Node.js and npm.
+    InstallLanguages,
 }
 
 /// The whole program.
@@ -52,11 +57,20 @@ pub async fn main() -> ExitCode {
         Command::Run(settings) => stack::run(settings).await,
         Command::Stop => stop().await,
         Command::WithServers { command } => with_servers::run(&command).await,
+        Command::InstallLanguages => install_languages().await,
     };
     result.unwrap_or_else(|error| {
         complain(&format!("{error:#}"));
         if error.is::<NotInstalled>() { UNAVAILABLE.into() } else { ExitCode::FAILURE }
     })
+}
+
+async fn install_languages() -> anyhow::Result<ExitCode> {
+    let mut interrupts = Interrupts::catch()?;
+    let logs = Logs::in_directory(&programs()?.join("install-languages"))?;
+    packages::ensure_installed(Purpose::Languages, &logs, &Progress::quiet_to_stderr(), &mut interrupts)
+        .await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn stop() -> anyhow::Result<ExitCode> {

@@ -23,7 +23,7 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Whatever ran this long starts again without a longer pause.
-const STABLE: Duration = Duration::from_secs(10);
+const STABLE: Duration = Duration::from_secs(3);
 const PROBE_EVERY: Duration = Duration::from_millis(50);
 
 /// Daemons that stop together.

@@ -1,4 +1,4 @@
-//! Makes sure that the servers' programs are installed.
+//! Makes sure that the programs of others that we run are installed.
 
 use std::{
     collections::BTreeMap,
@@ -18,6 +18,15 @@ const OLDEST_POSTGRES: u32 = 15;
 const LOG: &str = "packages";
 const INSTALL: &str = include_str!("packages/install.sh");
 
+/// What programs are needed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The stack's own servers.
+    Servers,
+    /// Clients in other languages, which the tests of our documentation run.
+    Languages,
+}
+
 /// Packages that are missing and that we may not install.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -34,8 +43,34 @@ pub(crate) fn postgres_versions() -> BTreeMap<u32, PathBuf> {
     versions.collect()
 }
 
-/// Debian's packages of what is missing.
-fn missing() -> Vec<&'static str> {
+impl Purpose {
+    /// Debian's packages of what is missing.
+    fn missing(self) -> Vec<&'static str> {
+        match self {
+            Self::Servers => missing_servers(),
+            Self::Languages => missing_languages(),
+        }
+    }
+
+    /// Where there is no apt-get.
+    fn wanted(self) -> &'static str {
+        match self {
+            Self::Servers => "PostgreSQL 15 or newer, Redis 7 and RabbitMQ",
+            Self::Languages => "Python 3.11 or newer with venv, Node.js 18 or newer and npm",
+        }
+    }
+
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Servers => {
+                "\nThe servers that come with them need not run: the stack starts its own, on ports of its own."
+            }
+            Self::Languages => "",
+        }
+    }
+}
+
+fn missing_servers() -> Vec<&'static str> {
     let anywhere = |name: &str| {
         ["/usr/bin", "/usr/sbin", "/bin", "/usr/local/bin"]
             .iter()
@@ -57,28 +92,48 @@ fn missing() -> Vec<&'static str> {
     packages
 }
 
+fn missing_languages() -> Vec<&'static str> {
+    // The one that would be run: developers have several, and Debian's own comes without what makes environments.
+    let works = |program: &str, arguments: &[&str]| {
+        let mut command = std::process::Command::new(program);
+        let command =
+            command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    let mut packages = Vec::new();
+    if !works("python3", &["-c", "import ensurepip, venv"]) {
+        packages.extend(["python3", "python3-venv"]);
+    }
+    if !works("node", &["--version"]) {
+        packages.push("nodejs");
+    }
+    if !works("npm", &["--version"]) {
+        packages.push("npm");
+    }
+    packages
+}
+
 /// Installs what is missing, without starting anything; an error that says what to install where we may not.
 pub(crate) async fn ensure_installed(
+    purpose: Purpose,
     logs: &Logs,
     progress: &Progress,
     interrupts: &mut Interrupts,
 ) -> anyhow::Result<()> {
-    let missing = missing();
+    let missing = purpose.missing();
     if missing.is_empty() {
         return Ok(());
     }
     let packages = missing.join(" ");
     let refuse = |why: &str| {
         NotInstalled(format!(
-            "These Debian packages are missing: {packages}\n{why}\n    sudo apt-get install --no-install-recommends {packages}\n\
-             The servers that come with them need not run: the stack starts its own, on ports of its own."
+            "These Debian packages are missing: {packages}\n{why}\n    sudo apt-get install --no-install-recommends {packages}{}",
+            purpose.hint()
         ))
     };
     if !Path::new("/usr/bin/apt-get").exists() {
-        return Err(refuse(
-            "This is no Debian or Ubuntu. Install PostgreSQL 15 or newer, Redis 7 and RabbitMQ, there with",
-        )
-        .into());
+        let wanted = purpose.wanted();
+        return Err(refuse(&format!("This is no Debian or Ubuntu. Install {wanted}, there with")).into());
     }
     let Some(mut shell) = root_shell().await else {
         return Err(refuse("Installing them needs root or a sudo without password. Run").into());
@@ -86,11 +141,12 @@ pub(crate) async fn ensure_installed(
     progress.note(&format!("installing {packages} with apt-get, without starting them; a minute or two"));
     let since = Instant::now();
     install(shell.args(&missing), logs, progress, interrupts).await?;
-    let still = self::missing();
+    let still = purpose.missing();
     if !still.is_empty() {
         return Err(NotInstalled(format!(
-            "apt-get installed packages, but these are still missing or too old: {}. PostgreSQL has to be {OLDEST_POSTGRES} or newer.",
-            still.join(" ")
+            "apt-get installed packages, but these are still missing or too old: {}. Needed: {}.",
+            still.join(" "),
+            purpose.wanted()
         ))
         .into());
     }

@@ -1,5 +1,6 @@
 //! The whole platform on this machine: servers, mail catcher, captcha and the four services.
 
+mod announced;
 mod environment;
 mod foundations;
 mod identities;
@@ -15,17 +16,18 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use foundations::Foundations;
-use service::{Service, ServiceName};
+use foundations::{Foundations, Keepers};
+use service::{Replica, Service, ServiceName};
 use stack_env::StackEnv;
 use wiring::Wiring;
 
 use crate::{
     checkout::{Checkout, programs},
+    daemon::Daemon,
     interrupt::Interrupts,
     keeper::Group,
     logs::Logs,
-    packages,
+    packages::{self, Purpose},
     ports::Ports,
     progress::Progress,
     secrets::Secrets,
@@ -59,6 +61,9 @@ pub(crate) struct Settings {
     /// Adds this many verified users
     #[arg(long, env = "SEED_USERS", default_value = "")]
     seed_users: String,
+    /// How many auth-apis and session-services to start: 1 or 2
+    #[arg(long, env = "REPLICAS", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=2))]
+    replicas: u8,
     /// Ports to use, as `name=port,…`; the names are those in .dev/ports.json
     #[arg(long, env = "DEV_PORTS", default_value = "")]
     ports: String,
@@ -81,7 +86,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
         progress,
     };
     if settings.needs_private_servers() {
-        packages::ensure_installed(&logs, &progress, &mut interrupts).await?;
+        packages::ensure_installed(Purpose::Servers, &logs, &progress, &mut interrupts).await?;
     }
     let mut running = None;
     let started = tokio::select! {
@@ -124,12 +129,13 @@ impl Stack {
         identities::write(&state.join("tls"))?;
         self.progress.step(since, "certificates of the development CA");
 
-        let foundations = Foundations::start(state, settings, &mut ports, &self.names, &self.servers).await?;
+        let keepers = Keepers { names: &self.names, servers: &self.servers, addresses: &self.addresses };
+        let foundations = Foundations::start(state, settings, &mut ports, &keepers).await?;
         let wiring = Arc::new(Wiring::new(state, settings, &secrets, &foundations, &mut ports)?);
         self.progress.step(since, "mail catcher and fake Turnstile");
 
-        let services = ServiceName::ALL
-            .map(|name| Service::new(name, &programs, wiring.clone(), self.addresses.clone()));
+        let service = |replica| Service::new(replica, &programs, wiring.clone(), self.addresses.clone());
+        let services = ServiceName::ALL.map(|name| service(Replica::First(name)));
         let database = async {
             foundations.postgres_ready(&self.progress).await?;
             let since = Instant::now();
@@ -142,7 +148,8 @@ impl Stack {
             foundations.redis_ready(&self.progress),
             foundations.rabbitmq_ready(&self.progress)
         )?;
-        self.start_services(services).await?;
+        let second = Replica::SECOND.map(service).into_iter().filter(|_| settings.replicas > 1);
+        self.start_services(services.into_iter().chain(second)).await?;
         self.seed(settings, &programs, &wiring).await?;
 
         self.addresses.publish(wiring.stack_variables())?;
@@ -150,7 +157,7 @@ impl Stack {
         Ok(foundations)
     }
 
-    async fn start_services(&self, services: [Service; 4]) -> anyhow::Result<()> {
+    async fn start_services(&self, services: impl Iterator<Item = Service>) -> anyhow::Result<()> {
         let since = Instant::now();
         let client = http_client()?;
         let mut kept = Vec::new();
@@ -160,7 +167,7 @@ impl Stack {
         }
         let ready = kept.iter().map(async |kept| {
             kept.ready(SERVICE_PATIENCE).await?;
-            self.progress.step(since, &format!("{} is ready", kept.daemon().service()));
+            self.progress.step(since, &format!("{} is ready", kept.daemon().name()));
             anyhow::Ok(())
         });
         futures::future::try_join_all(ready).await?;
@@ -170,7 +177,12 @@ impl Stack {
     async fn seed(&self, settings: &Settings, programs: &Path, wiring: &Arc<Wiring>) -> anyhow::Result<()> {
         let Some(count) = settings.seed_users()? else { return Ok(()) };
         let since = Instant::now();
-        let service = Service::new(ServiceName::AuthApi, programs, wiring.clone(), self.addresses.clone());
+        let service = Service::new(
+            Replica::First(ServiceName::AuthApi),
+            programs,
+            wiring.clone(),
+            self.addresses.clone(),
+        );
         service.run(&["admin", "seed", "--count", &count.to_string()]).await?;
         self.progress.step(since, &format!("{count} users user<i>@example.com"));
         Ok(())

@@ -19,7 +19,7 @@ use crate::{
     interrupt::Interrupts,
     keeper::Group,
     logs::Logs,
-    packages,
+    packages::{self, Purpose},
     ports::Port,
     progress::Progress,
     servers::{Durability, Epmd, Postgres, RabbitMq, RabbitMqPorts, Redis, START_PATIENCE, http_client},
@@ -36,7 +36,7 @@ pub(crate) async fn run(command: &[OsString]) -> anyhow::Result<ExitCode> {
     let progress = Progress::quiet_to_stderr();
     let scratch = Scratch::new(&programs()?.join("with-servers"))?;
     let logs = Logs::in_directory(&scratch.path.join("log"))?;
-    packages::ensure_installed(&logs, &progress, &mut interrupts).await?;
+    packages::ensure_installed(Purpose::Servers, &logs, &progress, &mut interrupts).await?;
     let group = Group::new(progress, logs, false);
     let started = tokio::select! {
         urls = start(&scratch.path, &group) => Some(urls),

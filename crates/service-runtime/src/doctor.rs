@@ -10,7 +10,7 @@ use tokio::{
 };
 use url::Url;
 
-use crate::{CommonConfig, Finding, Service, Transport, database_checks::pending};
+use crate::{CommonConfig, Finding, Service, Transport, database_checks::pending, transport};
 
 const LIMIT: Duration = Duration::from_secs(3);
 
@@ -70,7 +70,7 @@ async fn rabbitmq(common: &CommonConfig) -> anyhow::Result<String> {
 fn tls(transport: &Transport) -> anyhow::Result<String> {
     match transport {
         Transport::Plaintext => Ok("off: gRPC is plaintext".to_owned()),
-        Transport::MutualTls(identity) => Ok(format!("this is {}", identity.check()?.name())),
+        Transport::MutualTls(identity) => Ok(format!("this is {}", transport::check(identity)?.name())),
     }
 }
 

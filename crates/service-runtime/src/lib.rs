@@ -16,7 +16,6 @@ mod readiness;
 mod run;
 mod serve;
 mod service;
-mod service_address;
 mod settings;
 mod transport;
 
@@ -30,6 +29,6 @@ pub use prometheus::Registry;
 pub use readiness::{CheckReport, Readiness, ReadinessReport, ReadinessStatus};
 pub use run::main;
 pub use service::{Finding, NoCommand, Service};
-pub use service_address::{ServiceAddress, ServiceAddressError};
+pub use service_channel::{ServiceAddress, ServiceAddressError, TlsIdentity};
 pub use tokio_util::sync::CancellationToken;
-pub use transport::{TlsIdentity, Transport};
+pub use transport::Transport;

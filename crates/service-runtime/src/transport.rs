@@ -1,8 +1,9 @@
-use std::{fmt, fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use clock::{Clock, SystemClock};
 use rustls::{RootCertStore, crypto::ring, server::WebPkiClientVerifier, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject};
+use service_channel::TlsIdentity;
 
 use crate::{Problems, encryption::Encryption, grpc::Caller, settings::TransportSettings};
 
@@ -13,17 +14,6 @@ pub enum Transport {
     Plaintext,
     /// TLS in which both sides prove who they are.
     MutualTls(TlsIdentity),
-}
-
-/// A certificate with its key, and the authority that the other side's certificate must come from; all PEM.
-#[derive(Clone)]
-pub struct TlsIdentity {
-    /// The authority's certificates.
-    pub ca: Vec<u8>,
-    /// Our chain, the leaf first.
-    pub certificate: Vec<u8>,
-    /// The leaf's private key.
-    pub key: Vec<u8>,
 }
 
 /// Why an identity cannot be used. The variable that named the offending file is in the message's beginning.
@@ -77,42 +67,34 @@ impl Transport {
         let key = read("TLS_KEY", key, problems);
         let (Some(ca), Some(certificate), Some(key)) = (ca, certificate, key) else { return Self::Plaintext };
         let identity = TlsIdentity { ca, certificate, key };
-        if let Err(error) = identity.check() {
+        if let Err(error) = check(&identity) {
             problems.add(error.variable(), error);
         }
         Self::MutualTls(identity)
     }
 }
 
-impl TlsIdentity {
-    /// Whether both sides of a connection could use it now; returns who it is.
-    pub(crate) fn check(&self) -> Result<Caller, IdentityError> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(certificates(&self.ca));
-        if roots.is_empty() {
-            return Err(IdentityError::NoAuthority);
-        }
-        let chain = certificates(&self.certificate);
-        let Some((leaf, intermediates)) = chain.split_first() else {
-            return Err(IdentityError::NoCertificate);
-        };
-        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| IdentityError::NoKey)?;
-        let provider = Arc::new(ring::default_provider());
-        CertifiedKey::from_der(chain.clone(), key, &provider).map_err(|_| IdentityError::KeyMismatch)?;
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-            .build()
-            .map_err(|error| IdentityError::NotAccepted(error.to_string()))?
-            .verify_client_cert(leaf, intermediates, now())
-            .map_err(|error| IdentityError::NotAccepted(error.to_string()))?;
-        let caller = Caller::from_certificate(leaf);
-        if caller.role().is_none() { Err(IdentityError::NoRole) } else { Ok(caller) }
+/// Whether both sides of a connection could use it now; returns who it is.
+pub(crate) fn check(identity: &TlsIdentity) -> Result<Caller, IdentityError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(certificates(&identity.ca));
+    if roots.is_empty() {
+        return Err(IdentityError::NoAuthority);
     }
-}
-
-impl fmt::Debug for TlsIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsIdentity").finish_non_exhaustive()
-    }
+    let chain = certificates(&identity.certificate);
+    let Some((leaf, intermediates)) = chain.split_first() else {
+        return Err(IdentityError::NoCertificate);
+    };
+    let key = PrivateKeyDer::from_pem_slice(&identity.key).map_err(|_| IdentityError::NoKey)?;
+    let provider = Arc::new(ring::default_provider());
+    CertifiedKey::from_der(chain.clone(), key, &provider).map_err(|_| IdentityError::KeyMismatch)?;
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(|error| IdentityError::NotAccepted(error.to_string()))?
+        .verify_client_cert(leaf, intermediates, now())
+        .map_err(|error| IdentityError::NotAccepted(error.to_string()))?;
+    let caller = Caller::from_certificate(leaf);
+    if caller.role().is_none() { Err(IdentityError::NoRole) } else { Ok(caller) }
 }
 
 fn given_path(path: Option<&Path>) -> Option<&Path> {
@@ -174,7 +156,7 @@ mod tests {
     }
 
     fn problem(identity: &TlsIdentity) -> String {
-        let error = identity.check().unwrap_err();
+        let error = check(identity).unwrap_err();
         format!("{} {error}", error.variable())
     }
 
@@ -183,7 +165,7 @@ mod tests {
         const MAILER: &str = "spiffe://feature-auth/mailer";
         let (ours, other) = (authority(), authority());
         let good = identity(&ours, MAILER, |_| {});
-        assert_eq!(good.check().unwrap().name(), "mailer");
+        assert_eq!(check(&good).unwrap().name(), "mailer");
 
         let expired = identity(&ours, MAILER, |parameters| parameters.not_after = date_time_ymd(2001, 1, 1));
         assert!(

@@ -5,8 +5,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use access_tokens::TokenScope;
 use chrono::TimeDelta;
 use sealing::KeyRing;
-use secrecy::ExposeSecret;
-use service_runtime::Problems;
+use secrecy::{ExposeSecret, SecretString};
+use service_runtime::{Encryption, Problems};
+use url::Url;
 
 /// A token that lives shorter makes every client refresh all the time.
 const MIN_TOKEN_TTL: Duration = Duration::from_mins(1);
@@ -41,6 +42,12 @@ pub struct Settings {
     /// How long a key signs before the next one takes over, 1h to 366d.
     #[arg(long, env = "TOKEN_KEY_ROTATION", default_value = "90d")]
     token_key_rotation: String,
+    /// The Redis through which replicas tell each other of revocations; without it they find out by polling.
+    #[arg(long, env = "REDIS_URL", hide_env_values = true)]
+    redis_url: Option<String>,
+    /// A file that holds the URL of Redis.
+    #[arg(long, env = "REDIS_URL_FILE")]
+    redis_url_file: Option<PathBuf>,
 }
 
 /// The parsed configuration.
@@ -58,17 +65,21 @@ pub struct Config {
     pub token_ttl: TimeDelta,
     /// How long a key signs.
     pub token_key_rotation: TimeDelta,
+    /// Where replicas tell each other of revocations.
+    pub redis_url: Option<SecretString>,
 }
 
 impl Config {
     /// Parses `settings`; every mistake is added to `problems`.
-    pub fn parse(settings: Settings, problems: &mut Problems) -> Option<Self> {
+    pub fn parse(settings: Settings, encryption: Encryption, problems: &mut Problems) -> Option<Self> {
         let grpc_listen = problems.parse("GRPC_LISTEN", &settings.grpc_listen);
         let key_ring = parse_key_ring(settings.session_keys, settings.session_keys_file, problems);
         let token_issuer = parse_issuer(settings.token_issuer, problems);
         let token_audience = parse_audience(settings.token_audience, problems);
         let token_ttl = parse_ttl(&settings.token_ttl, problems);
         let token_key_rotation = parse_rotation(&settings.token_key_rotation, problems);
+        let redis_url = problems.optional_secret("REDIS_URL", settings.redis_url, settings.redis_url_file);
+        let redis_url = redis_url.map_or(Some(None), |url| parse_redis(url, encryption, problems).map(Some));
         Some(Self {
             grpc_listen: grpc_listen?,
             key_ring: key_ring?,
@@ -76,6 +87,7 @@ impl Config {
             token_audience: token_audience?,
             token_ttl: token_ttl?,
             token_key_rotation: token_key_rotation?,
+            redis_url: redis_url?,
         })
     }
 }
@@ -117,6 +129,22 @@ fn parse_rotation(rotation: &str, problems: &mut Problems) -> Option<TimeDelta> 
     TimeDelta::from_std(rotation).ok()
 }
 
+fn parse_redis(
+    secret: SecretString,
+    encryption: Encryption,
+    problems: &mut Problems,
+) -> Option<SecretString> {
+    // Never the parser's own message: it could repeat the password.
+    let url =
+        Url::parse(secret.expose_secret()).ok().filter(|url| matches!(url.scheme(), "redis" | "rediss"));
+    let Some(url) = url else {
+        problems.add("REDIS_URL", "must be a URL that begins with redis:// or rediss://");
+        return None;
+    };
+    encryption.check_url(problems, "REDIS_URL", &url, "rediss");
+    Some(secret)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,20 +158,22 @@ mod tests {
             token_audience: Some("feature-auth".to_owned()),
             token_ttl: "5m".to_owned(),
             token_key_rotation: "90d".to_owned(),
+            redis_url: None,
+            redis_url_file: None,
         }
     }
 
     /// What is said about `settings`.
     fn problems_of(settings: Settings) -> String {
         let mut problems = Problems::new();
-        let config = Config::parse(settings, &mut problems);
+        let config = Config::parse(settings, Encryption::Optional, &mut problems);
         assert_eq!(config.is_some(), problems.is_empty());
         format!("{problems:?}")
     }
 
     #[test]
     fn a_good_configuration_is_understood() {
-        let config = Config::parse(settings(), &mut Problems::new()).unwrap();
+        let config = Config::parse(settings(), Encryption::Optional, &mut Problems::new()).unwrap();
         assert_eq!(
             (config.token_issuer.as_str(), config.token_ttl),
             ("https://auth.example", TimeDelta::minutes(5))
@@ -160,6 +190,8 @@ mod tests {
             token_audience: None,
             token_ttl: "16m".to_owned(),
             token_key_rotation: "0d".to_owned(),
+            redis_url: Some("http://:s3cr3t@redis".to_owned()),
+            redis_url_file: None,
         });
         for variable in [
             "GRPC_LISTEN",
@@ -168,10 +200,11 @@ mod tests {
             "TOKEN_AUDIENCE",
             "TOKEN_TTL",
             "TOKEN_KEY_ROTATION",
+            "REDIS_URL",
         ] {
             assert!(all.contains(variable), "{variable} in {all}");
         }
-        assert!(!all.contains("AAEC"));
+        assert!(!all.contains("AAEC") && !all.contains("s3cr3t"), "{all}");
     }
 
     #[test]
@@ -188,6 +221,27 @@ mod tests {
         {
             let said = problems_of(Settings { token_key_rotation: rotation.to_owned(), ..settings() });
             assert_eq!(!said.contains("TOKEN_KEY_ROTATION"), good, "{rotation}: {said}");
+        }
+    }
+
+    #[test]
+    fn redis_is_optional_and_spoken_to_in_plain_text_only_where_that_is_allowed() {
+        for (url, encryption, good) in [
+            ("redis://:s3cr3t@redis", Encryption::Optional, true),
+            ("rediss://:s3cr3t@redis:6380/1", Encryption::Required, true),
+            ("redis://127.0.0.1", Encryption::Required, true),
+            ("redis://:s3cr3t@redis", Encryption::Required, false),
+            ("s3cr3t", Encryption::Optional, false),
+        ] {
+            let mut problems = Problems::new();
+            Config::parse(
+                Settings { redis_url: Some(url.to_owned()), ..settings() },
+                encryption,
+                &mut problems,
+            );
+            let said = format!("{problems:?}");
+            assert_eq!(!said.contains("REDIS_URL"), good, "{url}: {said}");
+            assert!(!said.contains("s3cr3t"), "{said}");
         }
     }
 }

@@ -75,8 +75,8 @@ impl Service for SessionService {
         migrations()
     }
 
-    fn configure(settings: Settings, _common: &CommonConfig, problems: &mut Problems) -> Option<Config> {
-        Config::parse(settings, problems)
+    fn configure(settings: Settings, common: &CommonConfig, problems: &mut Problems) -> Option<Config> {
+        Config::parse(settings, common.encryption, problems)
     }
 
     async fn serve(

@@ -10,14 +10,17 @@ use futures::FutureExt;
 use outbox::{Relay, RelaySettings, Wake};
 use pg::Database;
 use prometheus::Registry;
+use secrecy::ExposeSecret;
 use service_runtime::{
     CommonConfig, Environment, Lifecycle, Readiness,
     grpc::{Caller, MethodPolicy, Server, ServerSettings},
     require_database,
 };
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use turns::Turns;
+use url::Url;
 
 use crate::{
     Config, SERVICE_NAME,
@@ -94,7 +97,8 @@ impl Application {
             Arc::clone(&verifier),
         );
         keys.register_metrics(registry, Arc::clone(&clock))?;
-        let peers = PeerSignal::new(None, registry)?;
+        let peers =
+            PeerSignal::new(config.redis_url.as_ref(), &peer_scope(&config.token_issuer, common), registry)?;
         let feed =
             RevocationFeed::new(database.clone(), Arc::clone(&clock), keys.clone(), peers.clone(), registry)?;
         let app = App {
@@ -138,7 +142,10 @@ impl Application {
         let stop = lifecycle.stopping();
         lifecycle.spawn("signing_keys", app.keys.clone().keep_fresh(key_rotation, stop.clone()));
         lifecycle.spawn("revocation_feed", app.feed.clone().keep_current(stop.clone()));
-        lifecycle.spawn("peer_signal", peers.run(stop.clone()));
+        // Calls that still run when the process is told to stop revoke, too.
+        let drained = CancellationToken::new();
+        lifecycle.spawn("peer_signal", peers.run(drained.clone()));
+        let _drained = drained.drop_guard();
         lifecycle.spawn("maintenance", maintenance::run(Arc::clone(&app), stop.clone()));
         lifecycle.spawn("last_seen", app.last_seen.clone().keep_stored(app.database.clone(), stop.clone()));
         let (database, clock, wake) = (app.database.clone(), Arc::clone(&app.clock), app.wake.clone());
@@ -146,13 +153,21 @@ impl Application {
         lifecycle.spawn("outbox_relay", relay.run(stop, RELAY_DRAIN));
 
         let policy = MethodPolicy::new(rpc::POLICY)
+            .hot(rpc::HOT)
             .on_denied(move |caller: &Caller, method: &str| denied_calls.note(caller.name(), method));
-        let routes = Routes::new(rpc::server(Arc::clone(&app), lifecycle.stopping()));
+        let routes = Routes::new(rpc::server(Arc::clone(&app), lifecycle.stopping()))
+            .add_service(rpc::ext_authz_server(Arc::clone(&app)));
         let served = server.serve(routes, policy, lifecycle).await;
         // The calls that were running when the process was told to stop have left their notes by now.
         app.last_seen.store(&app.database).await;
         served
     }
+}
+
+/// What all replicas of one database have in common and others have not. Its host is not part of it: replicas may know it by several names.
+fn peer_scope(issuer: &str, common: &CommonConfig) -> String {
+    let database = Url::parse(common.database_url.expose_secret());
+    format!("{issuer} {}", database.as_ref().map_or("", Url::path))
 }
 
 fn register_checks(readiness: &Readiness, app: &Arc<App>, events: &EventBus) {

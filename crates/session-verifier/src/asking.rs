@@ -45,23 +45,13 @@ impl Asking {
             required_permissions: demands.permissions.clone(),
             authoritative,
         };
-        let answer = timeout(DEADLINE, self.validate(request)).await;
+        let mut question = Request::new(request);
+        question.set_timeout(DEADLINE);
+        // The deadline of a call is that of its answer's head.
+        let answer = timeout(DEADLINE, self.client.clone().validate(question)).await;
         let answer = answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")));
         let response = answer.map_err(|status| unavailable(&status))?;
-        judgement(response, demands, scope)
-    }
-
-    /// A replica that stops is left for another one, once.
-    async fn validate(&self, request: ValidateRequest) -> Result<ValidateResponse, Status> {
-        let attempt = || async {
-            let mut attempt = Request::new(request.clone());
-            attempt.set_timeout(DEADLINE);
-            self.client.clone().validate(attempt).await.map(tonic::Response::into_inner)
-        };
-        match attempt().await {
-            Err(status) if status.code() == Code::Unavailable => attempt().await,
-            answer => answer,
-        }
+        judgement(response.into_inner(), demands, scope)
     }
 }
 

@@ -1,13 +1,14 @@
-use std::{fmt, time::Duration};
+use std::{error::Error, fmt, time::Duration};
 
 use clock::{SharedClock, SystemClock};
 use prometheus::Registry;
+use service_channel::TlsIdentity;
 
 /// What a [`Verifier`](crate::Verifier) needs to know. Made with [`VerifierConfig::new`]; the fields may then be changed.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct VerifierConfig {
-    /// The replicas of session-service: one address (`https://host:port`), or several with commas between them.
+    /// The replicas of session-service: one address (`https://host:port`) that resolves to all of them, or several with commas between them.
     pub addresses: String,
     /// Who issues the tokens (`iss`).
     pub issuer: String,
@@ -75,32 +76,6 @@ impl fmt::Debug for VerifierConfig {
     }
 }
 
-/// A certificate with its key, and the authority that session-service's certificate must come from; all PEM.
-#[derive(Clone)]
-pub struct TlsIdentity {
-    pub(crate) ca: Vec<u8>,
-    pub(crate) certificate: Vec<u8>,
-    pub(crate) key: Vec<u8>,
-}
-
-impl TlsIdentity {
-    /// `certificate` is the chain, the leaf first; `key` belongs to the leaf.
-    #[must_use]
-    pub fn from_pem(
-        ca: impl Into<Vec<u8>>,
-        certificate: impl Into<Vec<u8>>,
-        key: impl Into<Vec<u8>>,
-    ) -> Self {
-        Self { ca: ca.into(), certificate: certificate.into(), key: key.into() }
-    }
-}
-
-impl fmt::Debug for TlsIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsIdentity").finish_non_exhaustive()
-    }
-}
-
 /// The configuration cannot work, whatever session-service says. That it is away is no such error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -111,6 +86,9 @@ pub enum ConnectError {
     /// One of the addresses is none.
     #[error("{0:?} is not an address like https://host:port")]
     Address(String),
+    /// Some addresses are `https` and some are `http`.
+    #[error("all addresses of session-service must begin with the same scheme")]
+    MixedSchemes,
     /// An `http` address in production, without a service mesh.
     #[error("{0} must begin with https:// in production, unless a service mesh protects connections")]
     PlaintextInProduction(String),
@@ -122,7 +100,7 @@ pub enum ConnectError {
     IdentityUnused(String),
     /// The PEM texts are none, or do not belong together.
     #[error("the identity cannot be used")]
-    Identity(#[source] tonic::transport::Error),
+    Identity(#[source] Box<dyn Error + Send + Sync>),
     /// There are two environments.
     #[error("{0:?} is neither production nor development")]
     Environment(String),

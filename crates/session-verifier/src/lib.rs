@@ -24,7 +24,8 @@ mod requirements;
 pub mod tower;
 
 pub use access_tokens::{Demands, PublicKey, PublicKeys};
-pub use config::{ConnectError, TlsIdentity, VerifierConfig};
+pub use config::{ConnectError, VerifierConfig};
 pub use error::{Forbidden, VerifyError};
+pub use service_channel::TlsIdentity;
 pub use session::Session;
 pub use verifier::Verifier;

@@ -6,11 +6,12 @@ use auth_proto::session::v1::{
 };
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use chrono::{DateTime, Utc};
+use service_channel::AnsweredBy;
 use tokio::{
     sync::watch::Sender,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
-use tonic::{Status, Streaming};
+use tonic::{Request, Status, Streaming};
 use tracing::{debug, info, warn};
 
 use crate::{channel::Client, judge::Judge, lease::LEASE, messages};
@@ -29,8 +30,6 @@ pub(crate) struct Watch {
 /// Why nothing is heard any more.
 #[derive(Debug, thiserror::Error)]
 enum Lost {
-    #[error("session-service does not answer")]
-    NotOpened,
     #[error("the stream failed")]
     Failed(#[from] Status),
     #[error("the stream ended")]
@@ -77,11 +76,19 @@ impl Watch {
     }
 
     async fn follow(&self) -> Lost {
-        match timeout(OPENING, self.client.clone().watch_revocations(WatchRevocationsRequest {})).await {
-            Ok(Ok(response)) => self.listen(response.into_inner()).await,
-            Ok(Err(status)) => Lost::Failed(status),
-            Err(_elapsed) => Lost::NotOpened,
+        let mut request = Request::new(WatchRevocationsRequest {});
+        request.set_timeout(OPENING);
+        let mut response = match self.client.clone().watch_revocations(request).await {
+            Ok(response) => response,
+            Err(status) => return Lost::Failed(status),
+        };
+        let replica = response.extensions_mut().remove::<AnsweredBy>();
+        let lost = self.listen(response.into_inner()).await;
+        if let (Lost::Silent, Some(replica)) = (&lost, replica) {
+            // The connection may lead nowhere; even if it does not, another replica shall have the next stream.
+            replica.leave();
         }
+        lost
     }
 
     /// Believes what the stream says, until it ends or says nothing for as long as the lease.
@@ -99,7 +106,7 @@ impl Watch {
             };
             let news = match message.event {
                 Some(Event::Keys(keys)) => {
-                    self.judge.tokens.trust(messages::public_keys(keys.keys));
+                    self.judge.tokens.trust(&messages::public_keys(keys.keys));
                     Some(())
                 }
                 Some(Event::Snapshot(part)) => self.learn_snapshot(&part, &mut is_complete),

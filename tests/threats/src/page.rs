@@ -5,7 +5,7 @@ use crate::{Mapping, Threat, Tier};
 const HEAD: &str = "\
 # Threats
 
-Which attack is answered how, and which test shows it. `make generate` writes this file from [security/threats.csv](../security/threats.csv),
+Which attack or fault (`FX-…`) is answered how, and which test shows it. `make generate` writes this file from [security/threats.csv](../security/threats.csv),
 [security/exceptions.csv](../security/exceptions.csv) and the names of the tests; a test in `tests/threats` fails when it is out of date.
 ";
 
@@ -21,8 +21,8 @@ pub fn page(mapping: &Mapping) -> String {
         // Writing to a String cannot fail.
         let _ = write!(
             page,
-            "\n## {title} (`{command}`)\n\n{} attacks: {} with a test, {} without.\n\n\
-             | id | attack | what we do | tests |\n|---|---|---|---|\n",
+            "\n## {title} (`{command}`)\n\n{} rows: {} with a test, {} without.\n\n\
+             | id | attack or fault | what we do | tests |\n|---|---|---|---|\n",
             tally.all, tally.mapped, tally.excepted
         );
         for threat in mapping.threats.iter().filter(|threat| threat.tier == tier) {

@@ -24,6 +24,8 @@ pub fn tests_below(root: &Path) -> io::Result<Vec<Test>> {
     for folder in ["crates", "tests"] {
         collect(&root.join(folder), &mut files)?;
     }
+    // The examples in here are texts, not tests.
+    files.retain(|file| !file.starts_with(root.join("tests/threats")));
     files.sort();
     let mut tests = Vec::new();
     for file in files {
@@ -66,15 +68,20 @@ fn test_functions(source: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// `REG-04` for `reg_04_…`: three letters and two digits, so that a name that only looks alike is no test of an attack.
+/// `REG-04` for `reg_04_…` and `FX-SS-04` for `fx_ss_04_…`: three letters, or two after those of the faults, and two digits, so that a name that only
+/// looks alike is no test of a row.
 fn id_of(name: &str) -> Option<String> {
+    let (family, letters, name) = match name.strip_prefix("fx_") {
+        Some(rest) => ("FX-", 2, rest),
+        None => ("", 3, name),
+    };
     let mut parts = name.splitn(3, '_');
     let (prefix, number, rest) = (parts.next()?, parts.next()?, parts.next()?);
-    let is_id = prefix.len() == 3
+    let is_id = prefix.len() == letters
         && prefix.bytes().all(|byte| byte.is_ascii_lowercase())
         && number.len() == 2
         && number.bytes().all(|byte| byte.is_ascii_digit());
-    (is_id && !rest.is_empty()).then(|| format!("{}-{number}", prefix.to_uppercase()))
+    (is_id && !rest.is_empty()).then(|| format!("{family}{}-{number}", prefix.to_uppercase()))
 }
 
 #[cfg(test)]
@@ -99,7 +106,17 @@ mod tests {
     #[test]
     fn an_id_is_three_letters_and_two_digits() {
         assert_eq!(id_of("reg_04_pre_hijacking").as_deref(), Some("REG-04"));
-        for other in ["reg_04", "reg_4_x", "regs_04_x", "the_04_", "Reg_04_x", "a_well_formed_id_is_kept"] {
+        assert_eq!(id_of("fx_ss_04_a_black_hole").as_deref(), Some("FX-SS-04"));
+        for other in [
+            "fx_ss_04",
+            "fx_sss_04_x",
+            "reg_04",
+            "reg_4_x",
+            "regs_04_x",
+            "the_04_",
+            "Reg_04_x",
+            "a_well_formed_id_is_kept",
+        ] {
             assert_eq!(id_of(other), None, "{other}");
         }
     }

@@ -38,13 +38,14 @@ impl Environment {
             match value {
                 Value::Text(text) => command.env(name, text).env_remove(file_name),
                 Value::File(path) => command.env(file_name, path).env_remove(name),
-                Value::UnlessSet(_) if is_set(name) || is_set(&file_name) => command,
+                Value::UnlessSet(_) if given(name).is_some() || given(&file_name).is_some() => command,
                 Value::UnlessSet(text) => command.env(name, text),
             };
         }
     }
 }
 
-fn is_set(name: &str) -> bool {
-    std::env::var_os(name).is_some_and(|value| !value.is_empty())
+/// What the developer has chosen.
+pub(super) fn given(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -1,9 +1,9 @@
-use std::{path::Path, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use anyhow::Context;
 use url::Url;
 
-use super::Settings;
+use super::{Settings, announced::Announced, stack_env::StackEnv};
 use crate::{
     daemon::Daemon,
     keeper::{Group, Kept},
@@ -16,11 +16,18 @@ use crate::{
 
 const DATABASE: &str = "feature_auth";
 
+/// Who keeps servers running, and who is told of them.
+pub(super) struct Keepers<'a> {
+    pub names: &'a Group,
+    pub servers: &'a Group,
+    pub addresses: &'a Arc<StackEnv>,
+}
+
 /// What the services stand on: servers, ours or existing ones, the mail catcher and the captcha.
 pub(super) struct Foundations {
     since: Instant,
     postgres: Option<Kept<Postgres>>,
-    redis: Option<Kept<Redis>>,
+    redis: Option<Kept<Announced<Redis>>>,
     rabbitmq: Option<Kept<RabbitMq>>,
     found_data: bool,
     pub mailbox: Mailbox,
@@ -40,9 +47,9 @@ impl Foundations {
         state: &Path,
         settings: &Settings,
         ports: &mut Ports,
-        names: &Group,
-        servers: &Group,
+        keepers: &Keepers<'_>,
     ) -> anyhow::Result<Self> {
+        let Keepers { names, servers, addresses } = keepers;
         let since = Instant::now();
         let kept = Durability::Kept;
         let [mailbox, smtp, turnstile] =
@@ -74,7 +81,9 @@ impl Foundations {
         let redis = if redis_url.is_empty() {
             let redis = Redis::new(&state.join("redis"), ports.take("redis")?, kept)?;
             redis_url = redis.url();
-            Some(servers.keep(redis)?)
+            let announced =
+                Announced { server: redis, pid_variable: "REDIS_PID", stack_env: Arc::clone(addresses) };
+            Some(servers.keep(announced)?)
         } else {
             None
         };

@@ -26,7 +26,7 @@ pub(super) enum ServiceName {
 impl ServiceName {
     pub(super) const ALL: [Self; 4] = [Self::AuthApi, Self::SessionService, Self::Mailer, Self::AuditService];
 
-    /// Its program, its certificate and its log.
+    /// Its program and its certificate.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::AuthApi => "auth-api",
@@ -45,21 +45,53 @@ impl ServiceName {
             Self::AuditService => "audit",
         }
     }
+}
+
+/// One process of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Replica {
+    First(ServiceName),
+    SecondAuthApi,
+    SecondSessionService,
+}
+
+impl Replica {
+    /// Those that serve beside the first ones.
+    pub(super) const SECOND: [Self; 2] = [Self::SecondSessionService, Self::SecondAuthApi];
+
+    pub(super) fn service(self) -> ServiceName {
+        match self {
+            Self::First(service) => service,
+            Self::SecondAuthApi => ServiceName::AuthApi,
+            Self::SecondSessionService => ServiceName::SessionService,
+        }
+    }
+
+    /// What people call it, and its log.
+    fn name(self) -> &'static str {
+        match self {
+            Self::First(service) => service.name(),
+            Self::SecondAuthApi => "auth-api-2",
+            Self::SecondSessionService => "session-service-2",
+        }
+    }
 
     /// Its pid's variable in `stack.env`.
-    pub(super) fn pid_variable(self) -> &'static str {
+    fn pid_variable(self) -> &'static str {
         match self {
-            Self::AuthApi => "AUTH_API_PID",
-            Self::SessionService => "SESSION_SERVICE_PID",
-            Self::Mailer => "MAILER_PID",
-            Self::AuditService => "AUDIT_SERVICE_PID",
+            Self::First(ServiceName::AuthApi) => "AUTH_API_PID",
+            Self::First(ServiceName::SessionService) => "SESSION_SERVICE_PID",
+            Self::First(ServiceName::Mailer) => "MAILER_PID",
+            Self::First(ServiceName::AuditService) => "AUDIT_SERVICE_PID",
+            Self::SecondAuthApi => "AUTH_API_PID_2",
+            Self::SecondSessionService => "SESSION_SERVICE_PID_2",
         }
     }
 }
 
 /// A service's program with its configuration.
 pub(super) struct Service {
-    name: ServiceName,
+    replica: Replica,
     program: PathBuf,
     wiring: Arc<Wiring>,
     stack_env: Arc<StackEnv>,
@@ -73,17 +105,17 @@ pub(super) struct ProbedService {
 
 impl Service {
     pub(super) fn new(
-        name: ServiceName,
+        replica: Replica,
         programs: &Path,
         wiring: Arc<Wiring>,
         stack_env: Arc<StackEnv>,
     ) -> Self {
-        Self { name, program: programs.join(name.name()), wiring, stack_env }
+        Self { replica, program: programs.join(replica.service().name()), wiring, stack_env }
     }
 
     /// Whether requests come in here: stopped first, it finishes them with the others still there.
     pub(super) fn is_edge(&self) -> bool {
-        self.name == ServiceName::AuthApi
+        self.replica.service() == ServiceName::AuthApi
     }
 
     pub(super) fn probed_by(self, client: reqwest::Client) -> ProbedService {
@@ -103,7 +135,7 @@ impl Service {
         if !output.status.success() {
             bail!(
                 "`{} {}` failed: {}\n{}{}",
-                self.name.name(),
+                self.replica.service().name(),
                 arguments.join(" "),
                 output.status,
                 String::from_utf8_lossy(&output.stdout),
@@ -115,24 +147,18 @@ impl Service {
 
     fn command(&self) -> Command {
         let mut command = guarded(Account::Ours, &self.program, DeathSignal::Kill);
-        self.wiring.environment(self.name).apply(&mut command);
+        self.wiring.environment(self.replica).apply(&mut command);
         command
-    }
-}
-
-impl ProbedService {
-    pub(super) fn service(&self) -> &'static str {
-        self.service.name.name()
     }
 }
 
 impl Daemon for ProbedService {
     fn name(&self) -> &'static str {
-        self.service()
+        self.service.replica.name()
     }
 
     fn command(&self) -> Command {
-        self.service.wiring.release_ports(self.service.name);
+        self.service.wiring.release_ports(self.service.replica);
         self.service.command()
     }
 
@@ -142,11 +168,11 @@ impl Daemon for ProbedService {
 
     fn started(&self, pid: u32) {
         // It is written when the stack is ready, so an error here is about a full disk, and the next write tells.
-        let _ = self.service.stack_env.set(self.service.name.pid_variable(), pid.to_string());
+        let _ = self.service.stack_env.set(self.service.replica.pid_variable(), pid.to_string());
     }
 
     async fn ready(&self) -> anyhow::Result<()> {
-        let url = format!("{}/readyz", self.service.wiring.management_url(self.service.name));
+        let url = format!("{}/readyz", self.service.wiring.management_url(self.service.replica));
         let answer = self.client.get(url).send().await?;
         if answer.status().is_success() {
             return Ok(());

@@ -7,7 +7,12 @@ use anyhow::anyhow;
 use sealing::MailboxPrivateKey;
 use url::Url;
 
-use super::{Settings, environment::Environment, foundations::Foundations, service::ServiceName};
+use super::{
+    Settings,
+    environment::{Environment, given},
+    foundations::Foundations,
+    service::{Replica, ServiceName},
+};
 use crate::{
     ports::{Port, Ports},
     secrets::{Secrets, key, key_ring, password},
@@ -33,6 +38,10 @@ pub(super) const PORTS: &[&str] = &[
     "amqp-management",
     "amqp-distribution",
     "epmd",
+    "api-2",
+    "auth-api-management-2",
+    "session-grpc-2",
+    "session-management-2",
 ];
 
 /// Who listens where, and who needs to know.
@@ -53,6 +62,9 @@ pub(super) struct Wiring {
     session: Listeners,
     mailer: Listeners,
     audit: Listeners,
+    second_auth_api: Listeners,
+    second_session: Listeners,
+    replicas: u8,
 }
 
 struct Listeners {
@@ -115,13 +127,17 @@ impl Wiring {
             session: listeners("session-grpc", "session-management")?,
             mailer: listeners("mailer-grpc", "mailer-management")?,
             audit: listeners("audit-grpc", "audit-management")?,
+            second_auth_api: listeners("api-2", "auth-api-management-2")?,
+            second_session: listeners("session-grpc-2", "session-management-2")?,
+            replicas: settings.replicas,
         })
     }
 
     /// The configuration of a service.
-    pub(super) fn environment(&self, service: ServiceName) -> Environment {
+    pub(super) fn environment(&self, replica: Replica) -> Environment {
         let mut environment = Environment::default();
-        let Listeners { work, management } = self.listeners(service);
+        let Listeners { work, management } = self.listeners(replica);
+        let service = replica.service();
         let schema = service.schema();
         let secret = |name: &str| self.secrets.path(name);
         environment
@@ -144,10 +160,10 @@ impl Wiring {
                 .unless_set("FRONTEND_URL", FRONTEND_URL)
                 .unless_set("CORS_ORIGINS", FRONTEND_URL)
                 .unless_set("TRUSTED_PROXIES", "127.0.0.1/32")
-                .set("SESSION_SERVICE_URL", format!("https://{}", self.session.work.addr()))
+                .set("SESSION_SERVICE_URL", self.session_urls())
                 .set("AUDIT_SERVICE_URL", format!("https://{}", self.audit.work.addr()))
                 .set("TOKEN_ISSUER", self.api_url())
-                .unless_set("TOKEN_AUDIENCE", "feature-auth")
+                .unless_set("TOKEN_AUDIENCE", TOKEN_AUDIENCE)
                 .unless_set("CAPTCHA", "turnstile")
                 .set("TURNSTILE_VERIFY_URL", self.turnstile_url.as_str())
                 .unless_set("TURNSTILE_SECRET", ALWAYS_PASSES)
@@ -157,13 +173,15 @@ impl Wiring {
                 .file("IDENTIFIER_KEY", &secret("identifier-key"))
                 .set("MAILER_PUBLIC_KEY", &self.mailer_public_key)
                 .file("REDIS_URL", &secret("redis-url"))
+                .set("REPLICAS", self.replicas.to_string())
                 .set("ADMIN_EMAIL", &self.admin_email)
                 .file("ADMIN_PASSWORD", &secret("admin-password")),
             ServiceName::SessionService => environment
                 .set("GRPC_LISTEN", work.addr().to_string())
                 .file("SESSION_KEYS", &secret("session-keys"))
+                .file("REDIS_URL", &secret("redis-url"))
                 .set("TOKEN_ISSUER", self.api_url())
-                .unless_set("TOKEN_AUDIENCE", "feature-auth"),
+                .unless_set("TOKEN_AUDIENCE", TOKEN_AUDIENCE),
             ServiceName::Mailer => environment
                 .set("GRPC_LISTEN", work.addr().to_string())
                 .file("MAILER_PRIVATE_KEY", &secret("mailer-private-key"))
@@ -178,30 +196,31 @@ impl Wiring {
         environment
     }
 
-    pub(super) fn release_ports(&self, service: ServiceName) {
-        let Listeners { work, management } = self.listeners(service);
+    pub(super) fn release_ports(&self, replica: Replica) {
+        let Listeners { work, management } = self.listeners(replica);
         work.release();
         management.release();
     }
 
-    pub(super) fn management_url(&self, service: ServiceName) -> String {
-        format!("http://{}", self.listeners(service).management.addr())
+    pub(super) fn management_url(&self, replica: Replica) -> String {
+        self.listeners(replica).management_url()
     }
 
     /// What `stack.env` says, but for the pids.
     pub(super) fn stack_variables(&self) -> Vec<(&'static str, String)> {
-        let grpc = |service| self.listeners(service).work.addr().to_string();
-        vec![
+        let mut variables = vec![
             ("API_URL", self.api_url()),
             ("MAILBOX_URL", self.mailbox_url.clone()),
             ("TURNSTILE_URL", self.turnstile_url.origin().ascii_serialization()),
-            ("SESSION_GRPC", grpc(ServiceName::SessionService)),
-            ("MAILER_GRPC", grpc(ServiceName::Mailer)),
-            ("AUDIT_GRPC", grpc(ServiceName::AuditService)),
-            ("AUTH_API_MGMT", self.management_url(ServiceName::AuthApi)),
-            ("SESSION_MGMT", self.management_url(ServiceName::SessionService)),
-            ("MAILER_MGMT", self.management_url(ServiceName::Mailer)),
-            ("AUDIT_MGMT", self.management_url(ServiceName::AuditService)),
+            ("SESSION_GRPC", self.session.work.addr().to_string()),
+            ("MAILER_GRPC", self.mailer.work.addr().to_string()),
+            ("AUDIT_GRPC", self.audit.work.addr().to_string()),
+            ("AUTH_API_MGMT", self.auth_api.management_url()),
+            ("SESSION_MGMT", self.session.management_url()),
+            ("MAILER_MGMT", self.mailer.management_url()),
+            ("AUDIT_MGMT", self.audit.management_url()),
+            ("TOKEN_ISSUER", self.api_url()),
+            ("TOKEN_AUDIENCE", given("TOKEN_AUDIENCE").unwrap_or_else(|| TOKEN_AUDIENCE.to_owned())),
             ("TLS_CA", self.tls_file("ca.pem")),
             ("TLS_CLIENT_CERT", self.tls_file("internal.pem")),
             ("TLS_CLIENT_KEY", self.tls_file("internal.key")),
@@ -213,7 +232,16 @@ impl Wiring {
             ("REDIS_URL", self.redis_url.clone()),
             ("AMQP_URL", self.amqp_url.clone()),
             ("AMQP_MGMT_URL", self.amqp_management_url.clone()),
-        ]
+        ];
+        if self.replicas > 1 {
+            variables.extend([
+                ("API_URL_2", self.second_auth_api.http_url()),
+                ("SESSION_GRPC_2", self.second_session.work.addr().to_string()),
+                ("AUTH_API_MGMT_2", self.second_auth_api.management_url()),
+                ("SESSION_MGMT_2", self.second_session.management_url()),
+            ]);
+        }
+        variables
     }
 
     /// What people need to know.
@@ -236,23 +264,43 @@ impl Wiring {
     }
 
     fn api_url(&self) -> String {
-        format!("http://{}", self.auth_api.work.addr())
+        self.auth_api.http_url()
+    }
+
+    fn session_urls(&self) -> String {
+        let listeners = [&self.session, &self.second_session];
+        let urls = listeners.into_iter().take(self.replicas.into());
+        urls.map(|it| format!("https://{}", it.work.addr())).collect::<Vec<_>>().join(",")
     }
 
     fn tls_file(&self, name: &str) -> String {
         self.tls.join(name).to_string_lossy().into_owned()
     }
 
-    fn listeners(&self, service: ServiceName) -> &Listeners {
-        match service {
-            ServiceName::AuthApi => &self.auth_api,
-            ServiceName::SessionService => &self.session,
-            ServiceName::Mailer => &self.mailer,
-            ServiceName::AuditService => &self.audit,
+    fn listeners(&self, replica: Replica) -> &Listeners {
+        match replica {
+            Replica::First(ServiceName::AuthApi) => &self.auth_api,
+            Replica::First(ServiceName::SessionService) => &self.session,
+            Replica::First(ServiceName::Mailer) => &self.mailer,
+            Replica::First(ServiceName::AuditService) => &self.audit,
+            Replica::SecondAuthApi => &self.second_auth_api,
+            Replica::SecondSessionService => &self.second_session,
         }
     }
 }
 
+impl Listeners {
+    fn http_url(&self) -> String {
+        format!("http://{}", self.work.addr())
+    }
+
+    fn management_url(&self) -> String {
+        format!("http://{}", self.management.addr())
+    }
+}
+
+/// Who the access tokens are for.
+const TOKEN_AUDIENCE: &str = "feature-auth";
 /// Where the frontend's own development server listens.
 const FRONTEND_URL: &str = "http://localhost:3000";
 

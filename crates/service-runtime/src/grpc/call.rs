@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures::{FutureExt, future::BoxFuture};
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use tokio::time::timeout;
 use tonic::{Code, body::Body};
 use tower::{Layer, Service};
@@ -88,8 +88,13 @@ where
             let Some(method) = rules.policy.method(&path) else {
                 return Ok(refusal(CallError::CallerNotAllowed));
             };
-            let span = span(method, &caller);
-            telemetry::propagation::continue_trace_from_headers(&span, request.headers());
+            let span = if method.hot && !is_recorded(request.headers()) {
+                Span::none()
+            } else {
+                let span = span(method, &caller);
+                telemetry::propagation::continue_trace_from_headers(&span, request.headers());
+                span
+            };
             request.extensions_mut().insert(caller);
             let running = rules.metrics.begin(method);
             let response = answer(inner, request).instrument(span.clone()).await?;
@@ -119,6 +124,12 @@ fn refusal(error: CallError) -> Response<Body> {
     service_error::into_status(&error).into_http()
 }
 
+/// Whether the caller says that its trace is recorded (W3C Trace Context, `sampled` of `trace-flags`).
+fn is_recorded(headers: &HeaderMap) -> bool {
+    let flags = headers.get("traceparent").and_then(|parent| parent.to_str().ok()?.split('-').nth(3));
+    flags.and_then(|flags| u8::from_str_radix(flags, 16).ok()).is_some_and(|flags| flags & 1 == 1)
+}
+
 fn span(method: &Method, caller: &Caller) -> Span {
     info_span!(
         "rpc",
@@ -141,5 +152,21 @@ fn record(span: &Span, code: Code) {
         Code::Unknown | Code::DeadlineExceeded | Code::Internal | Code::Unavailable | Code::DataLoss
     ) {
         span.record("otel.status_code", "ERROR");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_is_recorded_when_its_flags_say_so() {
+        let recorded = |parent: &'static str| {
+            is_recorded(&HeaderMap::from_iter([("traceparent".parse().unwrap(), parent.parse().unwrap())]))
+        };
+        assert!(recorded("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
+        assert!(!recorded("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"));
+        assert!(!recorded("nonsense") && !recorded("---"));
+        assert!(!is_recorded(&HeaderMap::new()));
     }
 }

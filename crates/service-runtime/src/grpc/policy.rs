@@ -19,6 +19,8 @@ pub(super) struct Method {
     pub name: &'static str,
     /// `rpc.session.validate`.
     pub span: String,
+    /// Whether it is called so often that it makes spans only for traces that are recorded.
+    pub hot: bool,
     roles: &'static [&'static str],
 }
 
@@ -28,6 +30,17 @@ impl MethodPolicy {
     pub fn new(rules: &'static [(&'static str, &'static [&'static str])]) -> Self {
         let methods = rules.iter().map(|(path, roles)| (*path, Method::new(path, roles))).collect();
         Self { methods, on_denied: None }
+    }
+
+    /// Of the listed methods `hot` are called for each request of each internal service: a call makes a span only if its caller's trace is recorded.
+    #[must_use]
+    pub fn hot(mut self, hot: &[&'static str]) -> Self {
+        for path in hot {
+            if let Some(method) = self.methods.get_mut(path) {
+                method.hot = true;
+            }
+        }
+        self
     }
 
     /// Hands every refused call to `f`, with the method's path.
@@ -61,7 +74,13 @@ impl Method {
         let (service, name) = path.trim_start_matches('/').split_once('/').unwrap_or((path, ""));
         let noun = service.rsplit('.').next().unwrap_or(service);
         let noun = noun.strip_suffix("Service").unwrap_or(noun);
-        Self { service, name, span: format!("rpc.{}.{}", snake_case(noun), snake_case(name)), roles }
+        Self {
+            service,
+            name,
+            span: format!("rpc.{}.{}", snake_case(noun), snake_case(name)),
+            hot: false,
+            roles,
+        }
     }
 
     /// Over plaintext nobody can prove a role, and every listed method is open.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 
-use auth_ids::SessionId;
+use auth_ids::AccessTokenId;
 use parking_lot::Mutex;
 use pg::Database;
 use tokio_util::sync::CancellationToken;
@@ -11,20 +11,20 @@ use tracing::debug;
 use crate::store::sessions::{self, Sighting};
 
 const PERIOD: Duration = Duration::from_secs(1);
-/// More sessions than this in one period are told at their next use.
+/// More tokens than this in one period are told at their next use.
 const CAPACITY: usize = 50_000;
 const BATCH: usize = 500;
 
 /// The sightings that are not stored yet; clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct LastSeen(Arc<Mutex<HashMap<SessionId, Sighting>>>);
+pub struct LastSeen(Arc<Mutex<HashMap<AccessTokenId, Sighting>>>);
 
 impl LastSeen {
     /// Takes note; never waits for the database.
     pub fn note(&self, sighting: Sighting) {
         let mut sightings = self.0.lock();
-        if sightings.len() < CAPACITY || sightings.contains_key(&sighting.session) {
-            sightings.insert(sighting.session, sighting);
+        if sightings.len() < CAPACITY || sightings.contains_key(&sighting.token) {
+            sightings.insert(sighting.token, sighting);
         }
     }
 
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_one_note_for_each_session_and_no_more_than_the_capacity() {
+    fn there_is_one_note_for_each_token_and_no_more_than_the_capacity() {
         let seen = LastSeen::default();
         let mut rng = clock::secure_rng();
         let mut sighting = || Sighting {
@@ -73,12 +73,15 @@ mod tests {
         };
         let first = sighting();
         seen.note(first);
+        // An older token of the same session hides nothing.
+        seen.note(Sighting { token: sighting().token, ..first });
         for _ in 0..CAPACITY {
             seen.note(sighting());
         }
-        let again = Sighting { token: sighting().token, ..first };
+        let again = Sighting { at: DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(1), ..first };
         seen.note(again);
         let notes = seen.0.lock();
-        assert_eq!((notes.len(), notes[&first.session]), (CAPACITY, again));
+        assert_eq!((notes.len(), notes[&first.token]), (CAPACITY, again));
+        assert_eq!(notes.values().filter(|note| note.session == first.session).count(), 2);
     }
 }

@@ -216,7 +216,7 @@ impl SigningKeys {
             return;
         }
         *known_by = number;
-        self.0.verifier.trust(keys.public());
+        self.0.verifier.trust(&keys.public());
         self.0.known.send_if_modified(|known| {
             let differs = **known != keys;
             if differs {

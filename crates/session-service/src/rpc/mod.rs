@@ -2,6 +2,7 @@
 
 mod create_session;
 mod elevate_session;
+mod ext_authz;
 mod invalid_request;
 mod list_sessions;
 mod messages;
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use tracing::{error, warn};
 
+pub use ext_authz::ext_authz_server;
 pub use messages::parse_reason;
 
 use crate::state::App;
@@ -52,6 +54,15 @@ pub const POLICY: &[(&str, &[&str])] = &[
     ("/feature_auth.session.v1.SessionService/ListSessions", &["auth-api"]),
     ("/feature_auth.session.v1.SessionService/GetPublicKeys", &["auth-api", "internal", "operator"]),
     ("/feature_auth.session.v1.SessionService/RotateKeys", &["auth-api", "operator"]),
+    ("/envoy.service.auth.v3.Authorization/Check", &["internal"]),
+];
+
+/// The methods that internal services call for each of their own requests.
+pub const HOT: &[&str] = &[
+    "/feature_auth.session.v1.SessionService/Validate",
+    "/feature_auth.session.v1.SessionService/ValidateBatch",
+    "/feature_auth.session.v1.SessionService/Touch",
+    "/envoy.service.auth.v3.Authorization/Check",
 ];
 
 /// A batch of a hundred tokens is larger than what other services take.

@@ -6,7 +6,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{Array, BigInt, Binary, Bool, Inet, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid};
     use super::super::row_version::Xid;
 
     sessions (id) {

@@ -239,11 +239,12 @@ pub async fn record_sightings(conn: &mut AsyncPgConnection, sightings: &[Sightin
     let tokens: Vec<Uuid> = sightings.iter().map(|seen| seen.token.into_untyped_uuid()).collect();
     let times: Vec<DateTime<Utc>> = sightings.iter().map(|seen| seen.at).collect();
     let updated = diesel::sql_query(
-        "WITH seen AS (SELECT * FROM unnest($1, $2, $3) AS seen (id, token, at)),
+        "WITH seen AS (SELECT id, array_agg(token) AS tokens, max(at) AS at
+                         FROM unnest($1, $2, $3) AS seen (id, token, at) GROUP BY id),
               free AS (SELECT id FROM sessions WHERE id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED)
          UPDATE sessions
             SET last_seen_at = greatest(sessions.last_seen_at, seen.at),
-                generation_seen = sessions.generation_seen OR sessions.access_token_id = seen.token
+                generation_seen = sessions.generation_seen OR sessions.access_token_id = ANY (seen.tokens)
            FROM seen JOIN free USING (id)
           WHERE sessions.id = seen.id",
     )

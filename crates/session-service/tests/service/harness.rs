@@ -33,6 +33,8 @@ pub struct Setup {
     pub clock: Arc<ManualClock>,
     pub database_url: SecretString,
     pub amqp_url: SecretString,
+    /// Without one, other replicas hear of revocations by polling.
+    pub redis_url: Option<SecretString>,
     pub keys: &'static str,
     pub transport: Transport,
 }
@@ -47,6 +49,7 @@ impl Setup {
             clock: Arc::new(ManualClock::new(begin())),
             database_url,
             amqp_url: NO_BROKER.into(),
+            redis_url: None,
             keys: KEYS,
             transport: Transport::Plaintext,
         }
@@ -85,6 +88,7 @@ impl Setup {
             token_audience: "feature-auth".to_owned(),
             token_ttl: TimeDelta::minutes(5),
             token_key_rotation: TimeDelta::days(90),
+            redis_url: self.redis_url,
         };
         let registry = Registry::new();
         let application = Application::build(config, &common, self.clock.clone(), &registry).await.unwrap();

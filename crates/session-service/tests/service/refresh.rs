@@ -1,9 +1,29 @@
 use std::collections::HashSet;
 
-use auth_proto::session::v1::{CreateSessionRequest, InactiveReason};
+use auth_proto::session::v1::{
+    CreateSessionRequest, Device, InactiveReason, RefreshRequest, ValidateRequest, ValidateResponse,
+};
+use base64::prelude::*;
+use futures::{StreamExt, stream};
+use test_support::eventually;
 use tonic::Code;
 
-use crate::harness::{execute, facts, login, new_user, query, reason, start, start_two, until_seen};
+use crate::harness::{
+    DEADLINE, Running, device, execute, facts, login, new_user, query, reason, start, start_two, until_seen,
+};
+
+/// Enough to find a way around the check of the MAC, if it depended on a byte or two.
+const FORGERIES: usize = 10_000;
+
+/// Validates as the database has it.
+pub async fn ask(service: &Running, access_token: &str) -> ValidateResponse {
+    let request = ValidateRequest {
+        access_token: access_token.to_owned(),
+        authoritative: true,
+        ..ValidateRequest::default()
+    };
+    service.client.clone().validate(request).await.unwrap().into_inner()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_refresh_gives_a_new_pair_and_tells_it_once() {
@@ -48,7 +68,7 @@ async fn fifty_refreshes_of_one_token_at_two_replicas_at_once_get_the_same_pair(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_answer_is_replaced_and_the_unseen_child_is_dead() {
+async fn ref_04_a_lost_answer_is_replaced_and_the_unseen_child_is_dead() {
     let (database, service) = start().await;
     let parent = service.create(&new_user()).await.refresh_token;
     let unseen = service.refresh(&parent).await.unwrap();
@@ -71,7 +91,7 @@ async fn a_lost_answer_is_replaced_and_the_unseen_child_is_dead() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_parent_that_comes_back_after_its_child_was_seen_ends_the_session() {
+async fn ref_03_a_parent_that_comes_back_after_its_child_was_seen_ends_the_session() {
     let (database, service) = start().await;
     let user = new_user();
     let parent = service.create(&user).await.refresh_token;
@@ -106,7 +126,7 @@ async fn a_parent_that_comes_back_after_its_child_was_seen_ends_the_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn forged_and_foreign_tokens_are_refused_without_a_write() {
+async fn ref_01_forged_and_foreign_tokens_are_refused_without_a_write() {
     let (database, service) = start().await;
     let token = service.create(&new_user()).await.refresh_token;
     // The version of every row, and the number of facts.
@@ -126,12 +146,24 @@ async fn forged_and_foreign_tokens_are_refused_without_a_write() {
             "{wrong:.90}"
         );
     }
+    // Of the session, of a generation near its own, and with a MAC that is a guess.
+    let guesses = (0..FORGERIES).map(|guess| {
+        let mut bytes = BASE64_URL_SAFE_NO_PAD.decode(&token[4..]).unwrap();
+        bytes[24] = u8::try_from(guess % 4).unwrap();
+        bytes[25..].copy_from_slice(&clock::random_bytes::<32>(&mut clock::secure_rng()));
+        format!("far_{}", BASE64_URL_SAFE_NO_PAD.encode(bytes))
+    });
+    let refused = stream::iter(guesses)
+        .map(async |guess| reason(&service.refresh(&guess).await.unwrap_err()).1)
+        .buffer_unordered(16)
+        .filter(|reason| std::future::ready(reason == "refresh_token_invalid"));
+    assert_eq!(refused.count().await, FORGERIES);
     assert_eq!(query(&database, state).await, before);
     assert!(service.refresh(&token).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_ends_when_it_is_idle_and_at_its_end() {
+async fn ref_09_a_session_ends_when_it_is_idle_and_at_its_end() {
     let (_database, service) = start().await;
     let hour = 3600;
     let remembered = login(&new_user());
@@ -169,7 +201,82 @@ async fn a_new_epoch_ends_access_tokens_and_not_the_session() {
     let user = new_user();
     let tokens = service.create(&user).await;
     execute(&database, &format!("UPDATE subjects SET epoch = epoch + 1 WHERE user_id = '{user}'")).await;
-    assert_eq!(service.validate(&tokens.access_token).await.reason(), InactiveReason::Revoked);
+    assert_eq!(ask(&service, &tokens.access_token).await.reason(), InactiveReason::Revoked);
     let tokens = service.refresh(&tokens.refresh_token).await.unwrap();
-    assert!(service.validate(&tokens.access_token).await.active);
+    assert!(ask(&service, &tokens.access_token).await.active);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ref_03_a_superseded_token_ends_the_session_at_once_and_everywhere() {
+    let (database, service, other) = start_two().await;
+    let first = service.create(&new_user()).await;
+    let second = service.refresh(&first.refresh_token).await.unwrap();
+    let third = other.refresh(&second.refresh_token).await.unwrap();
+    assert!(service.validate(&third.access_token).await.active);
+    assert!(other.validate(&third.access_token).await.active);
+
+    let status = other.refresh(&first.refresh_token).await.unwrap_err();
+    assert_eq!(reason(&status), (Code::Unauthenticated, "refresh_token_reused".to_owned()));
+    for tokens in [&first, &second, &third] {
+        let status = service.refresh(&tokens.refresh_token).await.unwrap_err();
+        assert_eq!(reason(&status).1, "session_ended");
+        assert!(!other.validate(&tokens.access_token).await.active, "known at once where it was found out");
+        eventually("the other replica to know", DEADLINE, || async {
+            (!service.validate(&tokens.access_token).await.active).then_some(())
+        })
+        .await;
+    }
+    let told = facts(&database, "auth.session.refresh_reuse_detected").await;
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0]["data"]["severity"], "critical");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ref_05_a_thief_who_has_the_parent_and_the_owner_never_both_go_on() {
+    let (_database, service) = start().await;
+    let parent = service.create(&new_user()).await.refresh_token;
+    let of_owner = service.refresh(&parent).await.unwrap();
+    service.advance(10);
+    let of_thief = service.refresh(&parent).await.unwrap();
+    assert_eq!(of_owner.refresh_token, of_thief.refresh_token, "inside of the grace both get the same");
+
+    // The thief is first this time, and the owner late: who comes last has the only good one.
+    let of_thief = service.refresh(&of_thief.refresh_token).await.unwrap();
+    service.advance(11);
+    let of_owner = service.refresh(&of_owner.refresh_token).await.unwrap();
+    assert_ne!(of_owner.refresh_token, of_thief.refresh_token);
+    let status = service.refresh(&of_thief.refresh_token).await.unwrap_err();
+    assert_eq!(reason(&status).1, "refresh_token_reused");
+    let status = service.refresh(&of_owner.refresh_token).await.unwrap_err();
+    assert_eq!(reason(&status).1, "session_ended");
+    assert!(!service.validate(&of_owner.access_token).await.active);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ref_11_a_refresh_from_another_place_is_allowed_and_told() {
+    let (database, service) = start().await;
+    let elsewhere = Device { ip: "198.51.100.9".to_owned(), ..device() };
+    let another_browser = Device { user_agent: "test/2".to_owned(), ..elsewhere.clone() };
+    let unknown = Device::default();
+    let mut token = service.create(&new_user()).await.refresh_token;
+    for device in [device(), elsewhere.clone(), elsewhere, another_browser.clone(), unknown, another_browser]
+    {
+        service.advance(240);
+        let request =
+            RefreshRequest { refresh_token: token, device: Some(device), request_id: String::new() };
+        let answer = service.client.clone().refresh(request).await.unwrap().into_inner();
+        token = answer.tokens.unwrap().refresh_token;
+    }
+    let told = facts(&database, "auth.session.refreshed").await;
+    let mut changed: Vec<_> = told
+        .iter()
+        .map(|fact| {
+            let detail = &fact["data"]["detail"];
+            (detail["generation"].as_u64().unwrap(), detail.get("contextChanged").cloned())
+        })
+        .collect();
+    changed.sort_by_key(|(generation, _)| *generation);
+    let changed: Vec<_> = changed.into_iter().map(|(_, changed)| changed).collect();
+    let yes = Some(serde_json::Value::Bool(true));
+    assert_eq!(changed, [None, yes.clone(), None, yes, None, None]);
 }

@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use access_tokens::RevocationTarget;
 use prometheus::Registry;
 use secrecy::ExposeSecret;
-use session_verifier::{Verifier, VerifyError};
+use session_verifier::{Demands, Verifier, VerifyError};
 use test_support::{Proxy, eventually};
 use tokio::time::Instant;
 
@@ -150,6 +150,64 @@ async fn of_two_replicas_one_may_go() {
     })
     .await;
     verdict(&verifier, &stays.mint(&claims()), None).await;
+}
+
+/// A verifier of two replicas, at these addresses, that hears `first`. Were the replicas only to take turns, `first` would have the next stream too.
+async fn hearing_the_first(first: &Fake, second: &Fake, addresses: &str) -> Verifier {
+    let verifier = eventually("a stream at the first replica", SOON, async || {
+        let verifier = Verifier::connect(config(addresses)).await.unwrap();
+        (verifier.is_current() && first.streams() == 1).then_some(verifier)
+    })
+    .await;
+    let claims = claims();
+    let token = first.mint(&claims);
+    first.answer_active(&claims);
+    second.answer_active(&claims);
+    eventually("a question to each, last to the second", SOON, async || {
+        let before = second.asked();
+        verifier.ask(&token, &Demands::default()).await.unwrap();
+        (first.asked() > 0 && second.asked() > before).then_some(())
+    })
+    .await;
+    verifier
+}
+
+#[tokio::test]
+async fn a_replica_whose_heartbeats_cease_is_left_for_another() {
+    let (silent, other) = (Fake::start().await, Fake::start().await);
+    let addresses = format!("{},{}", silent.url(), other.url());
+    let verifier = hearing_the_first(&silent, &other, &addresses).await;
+    let opened = silent.opened();
+    silent.state.has_heartbeats.store(false, Ordering::SeqCst);
+    eventually("a stream at the other replica", SOON, async || (other.streams() == 1).then_some(())).await;
+    assert_eq!(silent.opened(), opened);
+    verdict(&verifier, &other.mint(&claims()), None).await;
+}
+
+#[tokio::test]
+async fn a_connection_into_nowhere_is_left_for_another_replica() {
+    let (silent, other) = (Fake::start().await, Fake::start().await);
+    // Both have one: the quicker way would have the stream.
+    let (proxy, other_way) =
+        (Proxy::present(&silent.url().into()).await, Proxy::present(&other.url().into()).await);
+    let addresses = format!("{},{}", proxy.url().expose_secret(), other_way.url().expose_secret());
+    let verifier = hearing_the_first(&silent, &other, &addresses).await;
+    proxy.fall_silent();
+    let fell = Instant::now();
+    eventually("a stream at the other replica", SOON, async || {
+        (other.streams() == 1 && verifier.is_current()).then_some(())
+    })
+    .await;
+    // No attempt at the replica that says nothing had to fail before.
+    assert!(fell.elapsed() < LEASE + Duration::from_millis(500), "{:?}", fell.elapsed());
+    // Nor does a question.
+    let claims = claims();
+    other.answer_active(&claims);
+    for _ in 0..4 {
+        let asked = Instant::now();
+        verifier.ask(&other.mint(&claims), &Demands::default()).await.unwrap();
+        assert!(asked.elapsed() < Duration::from_millis(250), "{:?}", asked.elapsed());
+    }
 }
 
 async fn connect_through(proxy: &Proxy) -> Verifier {

@@ -19,6 +19,10 @@ async fn what_cannot_work_is_named() {
         refusal(|config| config.addresses = " , ".to_owned()).await,
         "no address of session-service is given"
     );
+    assert_eq!(
+        refusal(|config| config.addresses = "https://a:1,http://b:1".to_owned()).await,
+        "all addresses of session-service must begin with the same scheme"
+    );
     for address in ["localhost:1", "ftp://localhost:1", "https://"] {
         let message = refusal(|config| config.addresses = address.to_owned()).await;
         assert_eq!(message, format!("{address:?} is not an address like https://host:port"));

@@ -10,7 +10,7 @@ use prometheus::Registry;
 use session_verifier::{Demands, Verifier, VerifyError};
 use test_support::eventually;
 
-use crate::fake::{Answer, Fake, Key, SOON, active, claims, revocation, verdict};
+use crate::fake::{Answer, Fake, Key, SOON, active, claims, config, revocation, verdict};
 
 #[tokio::test]
 async fn a_good_token_is_believed_without_asking() {
@@ -190,15 +190,22 @@ async fn asking_reaches_the_database_and_says_what_is_demanded() {
 
 #[tokio::test]
 async fn a_question_is_put_to_another_replica_when_one_stops() {
-    let fake = Fake::start().await;
-    let verifier = fake.verifier().await;
+    let (stops, stays) = (Fake::start().await, Fake::start().await);
+    let verifier = Verifier::connect(config(&format!("{},{}", stops.url(), stays.url()))).await.unwrap();
     let claims = claims();
-    fake.answer(Answer::After(1, Box::new(active(&claims))));
-    verifier.ask(&fake.mint(&claims), &Demands::default()).await.unwrap();
-    fake.answer(Answer::After(2, Box::new(active(&claims))));
-    let error = verifier.ask(&fake.mint(&claims), &Demands::default()).await.unwrap_err();
+    let token = stays.mint(&claims);
+    stops.answer(Answer::After(usize::MAX, Box::new(active(&claims))));
+    stays.answer_active(&claims);
+    eventually("a question to the replica that stops", SOON, async || {
+        verifier.ask(&token, &Demands::default()).await.unwrap();
+        (stops.asked() > 0).then_some(())
+    })
+    .await;
+    stays.answer(Answer::After(usize::MAX, Box::new(active(&claims))));
+    let before = stops.asked() + stays.asked();
+    let error = verifier.ask(&token, &Demands::default()).await.unwrap_err();
     assert_eq!(error, VerifyError::Unavailable);
-    assert_eq!(fake.asked(), 4);
+    assert_eq!(stops.asked() + stays.asked(), before + 2);
 }
 
 #[tokio::test]

@@ -66,7 +66,9 @@ pub(super) async fn exchange(app: &App, request: &Refresh) -> Result<Outcome, Re
     }
     let (outcome, revocation) =
         conn.transaction(async |conn| presented.answer_locked(app, conn).await).await?;
-    app.feed.announce(revocation.into_iter().collect());
+    if let Some(revocation) = revocation {
+        app.feed.announce(vec![revocation]);
+    }
     app.wake.wake();
     Ok(outcome)
 }

@@ -197,7 +197,7 @@ fn tok_01_no_changed_character_and_no_cut_survives() {
 fn tok_01_a_hundred_thousand_faults_are_one_and_the_same_to_the_presenter() {
     let world = World::new();
     let verifier = TokenVerifier::new(world.scope.clone(), 64);
-    verifier.trust(world.keys());
+    verifier.trust(&world.keys());
     let (token, other) = (world.mint(&world.claims()), world.mint(&world.claims()));
     let (dice, now) = (&mut Dice(1), world.clock.now());
     let mut tried = 0;
@@ -346,13 +346,13 @@ fn tok_03_a_token_that_was_seen_dies_with_its_key() {
     let verifier = TokenVerifier::new(world.scope.clone(), 64);
     let token = world.mint(&world.claims());
     let end = world.clock.now() + TimeDelta::seconds(60);
-    verifier.trust(PublicKeys::new(vec![PublicKey { retire_at: Some(end), ..world.key.public.clone() }]));
+    verifier.trust(&PublicKeys::new(vec![PublicKey { retire_at: Some(end), ..world.key.public.clone() }]));
     let verify = |now| verifier.verify(&token, now).map(|_| ());
     assert_eq!(verify(end - TimeDelta::seconds(1)), Ok(()));
     assert_eq!(verify(end), Err(TokenRejection::UnknownKey));
-    verifier.trust(world.keys());
+    verifier.trust(&world.keys());
     assert_eq!(verify(end), Ok(()));
-    verifier.trust(PublicKeys::default());
+    verifier.trust(&PublicKeys::default());
     assert_eq!(verify(end), Err(TokenRejection::UnknownKey));
 }
 

@@ -9,8 +9,9 @@ use http::{Request, Response, request::Parts};
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::body::Body;
 
-use super::{
-    client_connection::ClientConnection, deadline, failure::Failure, payload::Payload, replicas::Replicas,
+use crate::{
+    answered_by::AnsweredBy, client_connection::ClientConnection, deadline, failure::Failure,
+    payload::Payload, replicas::Replicas,
 };
 
 const MOST_ATTEMPTS: usize = 3;
@@ -18,7 +19,7 @@ const MOST_ATTEMPTS: usize = 3;
 /// other enough.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-pub(super) struct Call {
+pub(crate) struct Call {
     pub head: Parts,
     pub payload: Payload,
     pub deadline: Instant,
@@ -27,7 +28,7 @@ pub(super) struct Call {
 }
 
 /// Sends the call until a replica has answered it, or until nothing more can be done for it.
-pub(super) async fn perform(replicas: &Replicas, mut call: Call) -> Result<Response<Body>, Failure> {
+pub(crate) async fn perform(replicas: &Replicas, mut call: Call) -> Result<Response<Body>, Failure> {
     let mut tried: Vec<ClientConnection> = Vec::new();
     let mut may_be_processed_twice = call.only_reads && call.payload.is_whole();
     let mut connection = reach(replicas, &tried, call.deadline).await?;
@@ -111,11 +112,18 @@ fn ask<'a>(
             connection.suspect(heard);
             return Err(Failure::Late);
         };
-        let answer = answer.and_then(Failure::unless_unavailable);
-        if answer.as_ref().is_err_and(Failure::ends_connection) {
-            replicas.give_up(&connection);
+        match answer.and_then(Failure::unless_unavailable) {
+            Ok(mut answer) => {
+                answer.extensions_mut().insert(AnsweredBy { connection, replicas: replicas.clone() });
+                Ok(answer)
+            }
+            Err(failure) => {
+                if failure.ends_connection() {
+                    replicas.give_up(&connection);
+                }
+                Err(failure)
+            }
         }
-        answer
     }
 }
 

@@ -15,11 +15,11 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{client_connection::ClientConnection, origin::Origin, resolution};
+use crate::{client_connection::ClientConnection, origin::Origin, resolution};
 
 /// The replicas that a service's addresses lead to, each with one connection. What keeps them connected ends with the last clone.
 #[derive(Clone)]
-pub(super) struct Replicas(Arc<Shared>);
+pub(crate) struct Replicas(Arc<Shared>);
 
 struct Shared {
     known: Arc<watch::Sender<Known>>,
@@ -30,7 +30,7 @@ struct Shared {
 
 /// What is known of the replicas behind all addresses.
 #[derive(Default)]
-pub(super) struct Known {
+pub(crate) struct Known {
     /// By the address in the list and the one that it resolved to.
     replicas: BTreeMap<Key, Replica>,
     /// Whether each address resolves, and why not. `None` until that is known.
@@ -48,7 +48,7 @@ struct Replica {
 
 /// Where the keepers of one address's replicas write what they know.
 #[derive(Clone)]
-pub(super) struct Board {
+pub(crate) struct Board {
     origin: usize,
     known: Arc<watch::Sender<Known>>,
 }

@@ -8,7 +8,7 @@ use tonic::body::Body;
 /// Twice the largest message that a service accepts.
 const LARGEST: usize = 131_072;
 
-pub(super) enum Payload {
+pub(crate) enum Payload {
     /// All of it.
     Whole(Bytes),
     /// A stream, or too much: it can be sent once.

@@ -17,23 +17,22 @@ use auth_proto::mailer::v1::{
     mailer_service_server::{MailerService, MailerServiceServer},
 };
 use secrecy::{ExposeSecret, SecretString};
-use service_runtime::{
-    Lifecycle, Registry, ShutdownSettings, Transport,
-    grpc::{Channel, MethodPolicy, Server, ServerSettings, connect_lazy},
-};
+use service_channel::{AnsweredBy, Channel, connect_lazy};
 use test_support::{Proxy, eventually};
 use tokio::{
+    net::TcpListener,
+    sync::oneshot,
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
-use tonic::{Code, Request, Response, Status, service::Routes};
-use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Code, Request, Response, Status, transport::Server};
+use tonic_health::{
+    pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
+    server::{HealthReporter, health_reporter},
 };
 
 const LIST: &str = "/feature_auth.mailer.v1.MailerService/ListMessages";
-const RULES: &[(&str, &[&str])] =
-    &[("/feature_auth.mailer.v1.MailerService/GetMessage", &["auth-api"]), (LIST, &["auth-api"])];
 /// Long enough that some calls are always in flight.
 const WORK: Duration = Duration::from_millis(10);
 
@@ -77,7 +76,9 @@ impl MailerService for Mailer {
 struct Replica {
     address: SocketAddr,
     mailer: Mailer,
-    lifecycle: Lifecycle,
+    health: HealthReporter,
+    stop: Option<oneshot::Sender<()>>,
+    serving: JoinSet<()>,
 }
 
 impl Replica {
@@ -86,22 +87,27 @@ impl Replica {
     }
 
     async fn start_at(listen: SocketAddr) -> Self {
-        rustls::crypto::ring::default_provider().install_default().ok();
-        let lifecycle =
-            Lifecycle::new(ShutdownSettings { delay: Duration::ZERO, drain: Duration::from_secs(5) });
-        let settings = ServerSettings { listen, transport: Transport::Plaintext, reflection: false };
-        let server = Server::bind(settings, &Registry::new()).await.unwrap();
-        let address = server.local_addr();
+        let listener = TcpListener::bind(listen).await.unwrap();
+        let address = listener.local_addr().unwrap();
         let mailer = Mailer::default();
-        let routes = Routes::new(MailerServiceServer::new(mailer.clone()));
-        let serving = server.serve(routes, MethodPolicy::new(RULES), lifecycle.clone());
-        lifecycle.spawn("grpc", async move { serving.await.expect("the server serves") });
-        Self { address, mailer, lifecycle }
+        let (health, health_service) = health_reporter();
+        let server = Server::builder()
+            .add_service(MailerServiceServer::new(mailer.clone()))
+            .add_service(health_service);
+        let (stop, stopping) = oneshot::channel();
+        let mut serving = JoinSet::new();
+        serving.spawn(async move {
+            let incoming = TcpListenerStream::new(listener);
+            let stopped = server.serve_with_incoming_shutdown(incoming, async { drop(stopping.await) });
+            stopped.await.expect("the server serves");
+        });
+        Self { address, mailer, health, stop: Some(stop), serving }
     }
 
-    async fn stop(&self) {
-        self.lifecycle.request_shutdown();
-        self.lifecycle.wait_for_tasks().await;
+    /// Accepts nothing more, and ends when what was accepted is answered.
+    async fn stop(&mut self) {
+        self.stop.take();
+        while self.serving.join_next().await.is_some() {}
     }
 
     async fn restart(&mut self) {
@@ -126,17 +132,21 @@ impl Replica {
         let before = self.changes();
         eventually("a call of the replica", deadline, async || (self.changes() > before).then_some(())).await;
     }
-}
 
-impl Drop for Replica {
-    fn drop(&mut self) {
-        self.lifecycle.request_shutdown();
+    /// Calls until the replica takes part.
+    async fn is_called_by(&self, channel: &Channel) {
+        let before = self.changes();
+        eventually("a call of the replica", Duration::from_secs(5), async || {
+            change(channel).await.unwrap();
+            (self.changes() > before).then_some(())
+        })
+        .await;
     }
 }
 
 fn channel(urls: &[SecretString]) -> Channel {
     let urls: Vec<&str> = urls.iter().map(ExposeSecret::expose_secret).collect();
-    connect_lazy(&urls.join(",").parse().unwrap(), &Transport::Plaintext).unwrap().repeating(&[LIST])
+    connect_lazy(&urls.join(",").parse().unwrap(), None).unwrap().repeating(&[LIST])
 }
 
 async fn change(channel: &Channel) -> Result<(), Status> {
@@ -317,7 +327,7 @@ async fn one_replica_that_restarts_while_nobody_calls_is_no_failure() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_does_not_resolve_is_unavailable() {
-    let channel = connect_lazy(&"http://nowhere.invalid:1".parse().unwrap(), &Transport::Plaintext).unwrap();
+    let channel = connect_lazy(&"http://nowhere.invalid:1".parse().unwrap(), None).unwrap();
     let refused = change(&channel).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
 }
@@ -360,11 +370,33 @@ async fn a_stream_lives_longer_than_any_deadline() {
     let channel = channel(&[replica.url()]);
     let mut watch =
         HealthClient::new(channel).watch(HealthCheckRequest::default()).await.unwrap().into_inner();
-    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
     // Twice the deadline of a call.
     assert!(timeout(Duration::from_millis(1600), watch.message()).await.is_err());
-    replica.lifecycle.readiness().require("always", || Box::pin(async { Ok(()) }));
-    replica.lifecycle.readiness().report().await;
+    replica.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
     let next = timeout(Duration::from_secs(5), watch.message()).await.expect("the stream goes on");
-    assert_eq!(next.unwrap().unwrap().status(), ServingStatus::Serving);
+    assert_eq!(next.unwrap().unwrap().status(), ServingStatus::NotServing);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_was_left_gets_the_next_calls_on_a_new_connection_only() {
+    let (one, other) = (Replica::start().await, Replica::start().await);
+    let channel = channel(&[one.url(), other.url()]);
+    eventually("calls of both replicas", Duration::from_secs(5), async || {
+        change(&channel).await.unwrap();
+        (one.changes() > 0 && other.changes() > 0).then_some(())
+    })
+    .await;
+    for _ in 0..10 {
+        let before = (one.changes(), other.changes());
+        let mut client = MailerServiceClient::new(channel.clone());
+        let answer = client.get_message(GetMessageRequest::default()).await.unwrap();
+        answer.extensions().get::<AnsweredBy>().unwrap().clone().leave();
+        drop(answer);
+        change(&channel).await.unwrap();
+        assert_eq!((one.changes(), other.changes()), (before.0 + 1, before.1 + 1));
+        // It is connected to anew, and takes its turn again.
+        one.is_called_by(&channel).await;
+        other.is_called_by(&channel).await;
+    }
 }

@@ -9,7 +9,7 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-use super::{client_connection, origin::Origin, replicas::Board};
+use crate::{client_connection, origin::Origin, replicas::Board};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a replica is left alone after it could not be connected to: this first, doubled each time.
@@ -19,7 +19,7 @@ const LONGEST_REST: Duration = Duration::from_secs(5);
 const SHORTEST_REST: Duration = Duration::from_millis(100);
 
 /// Connects, publishes the connection on the board, and begins anew when it has ended.
-pub(super) async fn keep_connected(
+pub(crate) async fn keep_connected(
     origin: Arc<Origin>,
     address: SocketAddr,
     wanted: Arc<Notify>,

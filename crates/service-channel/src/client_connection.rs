@@ -22,13 +22,13 @@ use tokio::{
 use tokio_util::io::InspectReader;
 use tonic::body::Body;
 
-use super::{failure::Failure, origin::Origin};
+use crate::{failure::Failure, origin::Origin};
 
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
 /// Sends on a connection; clones share it. The connection closes when the last of them is gone and their calls have ended.
 #[derive(Clone)]
-pub(super) struct ClientConnection {
+pub(crate) struct ClientConnection {
     sender: SendRequest<Body>,
     origin: Arc<Origin>,
     hearing: Arc<Hearing>,
@@ -42,14 +42,14 @@ struct Hearing {
 
 /// Where a connection's hearing stood at a moment.
 #[derive(Clone, Copy)]
-pub(super) struct Heard(u64);
+pub(crate) struct Heard(u64);
 
 /// Runs a connection, and ends when it accepts no calls any more.
-pub(super) type Running = BoxFuture<'static, hyper::Result<()>>;
+pub(crate) type Running = BoxFuture<'static, hyper::Result<()>>;
 
 /// Connects, and waits until the replica has said something: the kernel of a server that hangs or stops still accepts connections, and
 /// one that does not like our certificate says so only after the handshake. A call that had been sent by then would be lost.
-pub(super) async fn open(
+pub(crate) async fn open(
     origin: Arc<Origin>,
     address: SocketAddr,
 ) -> anyhow::Result<(ClientConnection, Running)> {

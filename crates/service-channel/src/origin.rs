@@ -1,8 +1,7 @@
 //! One address of a service: which hosts it stands for, and how a request names it.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{fmt, io, net::SocketAddr, sync::Arc};
 
-use anyhow::{Context, bail};
 use http::{Uri, uri::Parts};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
@@ -10,9 +9,9 @@ use tokio::net::lookup_host;
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
-use crate::{TlsIdentity, Transport};
+use crate::{ChannelError, IdentityError, TlsIdentity};
 
-pub(super) struct Origin {
+pub(crate) struct Origin {
     uri: Uri,
     host: Host,
     port: u16,
@@ -20,33 +19,29 @@ pub(super) struct Origin {
 }
 
 /// How to encrypt, and which name the certificate must have. It is that of the URL, whatever it resolves to.
-pub(super) struct Tls {
+pub(crate) struct Tls {
     pub connector: TlsConnector,
     pub server_name: ServerName<'static>,
 }
 
 impl Origin {
-    /// Fails when the address and the transport contradict each other.
-    pub fn new(url: &Url, transport: &Transport) -> anyhow::Result<Self> {
-        let host = url.host().with_context(|| format!("{url} names no host"))?.to_owned();
-        let tls = match (url.scheme(), transport) {
-            ("http", Transport::Plaintext) => None,
-            ("https", Transport::MutualTls(identity)) => {
-                let connector = connector(identity).context("the TLS identity cannot be used")?;
-                Some(Tls { connector, server_name: server_name(&host)? })
+    /// Fails when the address and the identity contradict each other.
+    pub fn new(url: &Url, identity: Option<&TlsIdentity>) -> Result<Self, ChannelError> {
+        let text = url.as_str().trim_end_matches('/');
+        let wrong = || ChannelError::Address(text.to_owned());
+        let host = url.host().ok_or_else(wrong)?.to_owned();
+        let tls = match (url.scheme(), identity) {
+            ("https", Some(identity)) => {
+                let server_name = server_name(&host).ok_or_else(wrong)?;
+                Some(Tls { connector: connector(identity)?, server_name })
             }
-            (_, Transport::Plaintext) => bail!("{url} must begin with http://, because gRPC is plaintext"),
-            (_, Transport::MutualTls(_)) => bail!("{url} must begin with https://, because gRPC uses TLS"),
+            ("https", None) => return Err(ChannelError::IdentityMissing(text.to_owned())),
+            (_, Some(_)) => return Err(ChannelError::IdentityUnused(text.to_owned())),
+            (_, None) => None,
         };
-        Ok(Self {
-            uri: url
-                .as_str()
-                .parse()
-                .with_context(|| format!("{url} is not an address of a gRPC service"))?,
-            host,
-            port: url.port_or_known_default().with_context(|| format!("{url} names no port"))?,
-            tls,
-        })
+        let uri = url.as_str().parse().map_err(|_| wrong())?;
+        let port = url.port_or_known_default().ok_or_else(wrong)?;
+        Ok(Self { uri, host, port, tls })
     }
 
     pub fn tls(&self) -> Option<&Tls> {
@@ -71,13 +66,13 @@ impl Origin {
     }
 }
 
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
     }
 }
 
-fn connector(identity: &TlsIdentity) -> anyhow::Result<TlsConnector> {
+fn connector(identity: &TlsIdentity) -> Result<TlsConnector, IdentityError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&identity.ca).filter_map(Result::ok));
     let chain = CertificateDer::pem_slice_iter(&identity.certificate).collect::<Result<_, _>>()?;
@@ -90,10 +85,10 @@ fn connector(identity: &TlsIdentity) -> anyhow::Result<TlsConnector> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-fn server_name(host: &Host) -> anyhow::Result<ServerName<'static>> {
-    Ok(match host {
-        Host::Domain(name) => ServerName::try_from(name.clone())?,
-        Host::Ipv4(ip) => ServerName::IpAddress((*ip).into()),
-        Host::Ipv6(ip) => ServerName::IpAddress((*ip).into()),
-    })
+fn server_name(host: &Host) -> Option<ServerName<'static>> {
+    match host {
+        Host::Domain(name) => ServerName::try_from(name.clone()).ok(),
+        Host::Ipv4(ip) => Some(ServerName::IpAddress((*ip).into())),
+        Host::Ipv6(ip) => Some(ServerName::IpAddress((*ip).into())),
+    }
 }

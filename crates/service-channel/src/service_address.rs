@@ -32,6 +32,12 @@ impl ServiceAddress {
     pub fn urls(&self) -> &[Url] {
         &self.0
     }
+
+    /// Whether connections to it are encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.0.iter().all(|url| url.scheme() == "https")
+    }
 }
 
 impl FromStr for ServiceAddress {

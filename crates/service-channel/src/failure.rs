@@ -3,11 +3,10 @@
 use std::error::Error;
 
 use http::Response;
+use service_error::{ErrorKind, ServiceError};
 use tonic::{Code, Status, body::Body};
 
-use super::error::CallError;
-
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// No replica could be connected to, so that the call was not sent.
     Unreachable(String),
     /// The connection failed, or refused the call.
@@ -18,6 +17,21 @@ pub(super) enum Failure {
     Late,
     /// The method has no name that HTTP could carry.
     Malformed(http::Error),
+}
+
+/// What a call gets that was late, as if the service had said so itself.
+#[derive(Debug, thiserror::Error)]
+#[error("the deadline passed")]
+struct DeadlineExceeded;
+
+impl ServiceError for DeadlineExceeded {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::DeadlineExceeded
+    }
+
+    fn reason(&self) -> &'static str {
+        "deadline_exceeded"
+    }
 }
 
 impl Failure {
@@ -51,7 +65,7 @@ impl Failure {
             Self::Unavailable(answer) => return *answer,
             Self::Unreachable(why) => Status::unavailable(why),
             Self::Broken(error) => Status::unavailable(chain(&error)),
-            Self::Late => service_error::into_status(&CallError::DeadlineExceeded),
+            Self::Late => service_error::into_status(&DeadlineExceeded),
             Self::Malformed(error) => Status::internal(error.to_string()),
         };
         status.into_http()

@@ -9,7 +9,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{origin::Origin, replica, replicas::Board};
+use crate::{origin::Origin, replica, replicas::Board};
 
 const INTERVAL: Duration = Duration::from_secs(5);
 /// While not a single replica is known.
@@ -17,7 +17,7 @@ const IMPATIENT_INTERVAL: Duration = Duration::from_secs(1);
 const RESOLUTION_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Keeps a connection to each replica that `origin` resolves to. While it does not resolve, those that were known last stay.
-pub(super) async fn follow(origin: Arc<Origin>, board: Board) {
+pub(crate) async fn follow(origin: Arc<Origin>, board: Board) {
     let mut tasks = JoinSet::new();
     let mut keepers: BTreeMap<SocketAddr, AbortHandle> = BTreeMap::new();
     let mut was_resolved = true;
