@@ -5,6 +5,7 @@ use auth_proto::{
     mailer::v1::mailer_service_client::MailerServiceClient,
     session::v1::session_service_client::SessionServiceClient,
 };
+use service_channel::ServiceAddress;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 
 use crate::Stack;
@@ -16,6 +17,8 @@ pub enum As {
     InternalService,
     /// An operator.
     Operator,
+    /// auth-api itself, from which its certificate was taken.
+    AuthApi,
     /// Nobody: no certificate.
     Nobody,
 }
@@ -24,6 +27,21 @@ pub enum As {
 #[must_use]
 pub fn sessions(stack: &Stack, caller: As) -> SessionServiceClient<Channel> {
     SessionServiceClient::new(channel(stack, "SESSION_GRPC", caller))
+}
+
+/// A client of all session-services of a stack with replicas, like an internal service's own.
+#[must_use]
+pub fn balanced_sessions(stack: &Stack) -> SessionServiceClient<service_channel::Channel> {
+    let urls = ["SESSION_GRPC", "SESSION_GRPC_2"].map(|it| format!("https://{}", stack.variable(it)));
+    let address: ServiceAddress = urls.join(",").parse().unwrap();
+    let read = |name: &str| std::fs::read(stack.variable(name)).unwrap();
+    let identity = service_channel::TlsIdentity::from_pem(
+        read("TLS_CA"),
+        read("TLS_CLIENT_CERT"),
+        read("TLS_CLIENT_KEY"),
+    );
+    let channel = service_channel::connect_lazy(&address, Some(&identity)).unwrap();
+    SessionServiceClient::new(channel.repeating(&["/feature_auth.session.v1.SessionService/Validate"]))
 }
 
 /// A client of the mailer.
@@ -47,6 +65,10 @@ fn channel(stack: &Stack, address: &str, caller: As) -> Channel {
             tls.identity(Identity::from_pem(read("TLS_CLIENT_CERT"), read("TLS_CLIENT_KEY")))
         }
         As::Operator => tls.identity(Identity::from_pem(read("TLS_OPS_CERT"), read("TLS_OPS_KEY"))),
+        As::AuthApi => {
+            let file = |name: &str| std::fs::read(stack.state().join("tls").join(name)).unwrap();
+            tls.identity(Identity::from_pem(file("auth-api.pem"), file("auth-api.key")))
+        }
         As::Nobody => tls,
     };
     let endpoint = Channel::from_shared(format!("https://{}", stack.variable(address))).unwrap();

@@ -2,9 +2,12 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "a test may panic")]
 
 pub mod audit;
+pub mod balancer;
+pub mod crowd;
 pub mod grpc;
 pub mod journey;
 pub mod otlp_sink;
 pub mod stack;
+pub mod traffic;
 
 pub use stack::Stack;

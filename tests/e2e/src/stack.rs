@@ -42,12 +42,21 @@ pub struct Mail {
 impl Stack {
     /// Starts a stack with `variables` for all of its services and waits until it is ready.
     pub async fn start(variables: &[(&str, String)]) -> Self {
+        Self::run(&["run"], variables).await
+    }
+
+    /// Like [`Stack::start`], with two auth-apis and two session-services.
+    pub async fn start_replicas(variables: &[(&str, String)]) -> Self {
+        Self::run(&["run", "--replicas", "2"], variables).await
+    }
+
+    async fn run(arguments: &[&str], variables: &[(&str, String)]) -> Self {
         test_support::install_crypto_provider();
         let directory = scratch_directory();
         fs::write(directory.path().join("Cargo.toml"), "[workspace]\n").unwrap();
         let output = fs::File::create(directory.path().join("output")).unwrap();
         let process = Command::new(program("dev-stack"))
-            .arg("run")
+            .args(arguments)
             .current_dir(directory.path())
             // The stack's own servers, not those of the tests.
             .env_remove("DATABASE_URL")
@@ -121,6 +130,24 @@ impl Stack {
         signal_process(self.variable(variable).parse().unwrap(), signal);
     }
 
+    /// Ends the process whose pid is `variable`'s value with a signal, and waits until its successor is ready, as the management listener
+    /// that `management` names says.
+    pub async fn replace(&self, variable: &str, management: &str, signal: Signal) {
+        let before = self.variable(variable);
+        self.signal(variable, signal);
+        eventually("there is a ready successor", PATIENCE, || async {
+            let is_new = self.variables().get(variable).is_some_and(|pid| *pid != before);
+            (is_new && self.is_ready(management).await).then_some(())
+        })
+        .await;
+    }
+
+    /// Whether the management listener that a variable names says that its service is ready.
+    pub async fn is_ready(&self, management: &str) -> bool {
+        let answer = self.http.get(format!("{}/readyz", self.variable(management))).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
     /// A request to the public interface.
     pub fn api(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.api_url))
@@ -183,6 +210,29 @@ impl Drop for Stack {
         if std::thread::panicking() {
             eprintln!("{}", self.output());
         }
+    }
+}
+
+/// A process that does not move until this is dropped.
+pub struct Stopped(i32);
+
+impl Stopped {
+    #[must_use]
+    pub fn new(pid: i32) -> Self {
+        signal_process(pid, Signal::STOP);
+        Self(pid)
+    }
+
+    /// The service whose pid is a variable's value.
+    #[must_use]
+    pub fn service(stack: &Stack, variable: &str) -> Self {
+        Self::new(stack.variable(variable).parse().unwrap())
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        signal_process(self.0, Signal::CONT);
     }
 }
 

@@ -3,13 +3,13 @@
 
 use std::{
     collections::BTreeSet,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use e2e::{
     Stack, audit,
     journey::{self, PASSWORD, text},
-    stack::signal_process,
+    stack::Stopped,
 };
 use reqwest::{Method, RequestBuilder, StatusCode};
 use rustix::process::Signal;
@@ -19,28 +19,10 @@ use test_support::eventually;
 const PATIENCE: Duration = Duration::from_mins(1);
 /// A request has three seconds; its way has some too.
 const DEADLINE: Duration = Duration::from_millis(3_500);
+/// What cannot be done without session-service says so by then.
+const SAYS_SO: Duration = Duration::from_secs(1);
 const NEW_PASSWORD: &str = "four words nobody guesses";
 const CAPTCHA: &str = "DUMMY_TOKEN_FOR_TEST";
-
-/// A process that does not move until this is dropped.
-struct Stopped(i32);
-
-impl Stopped {
-    fn new(pid: i32) -> Self {
-        signal_process(pid, Signal::STOP);
-        Self(pid)
-    }
-
-    fn service(stack: &Stack, variable: &str) -> Self {
-        Self::new(stack.variable(variable).parse().unwrap())
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        signal_process(self.0, Signal::CONT);
-    }
-}
 
 /// A user who was there before, and how many mails they had.
 struct User {
@@ -80,6 +62,116 @@ async fn what_users_did_while_something_was_away_is_not_lost() {
         let answer = in_time(stack.api(Method::POST, "/v1/auth/reset-password").json(&request)).await;
         assert_eq!(answer, StatusCode::OK, "{}", user.email);
     }
+}
+
+/// Whatever needs to know or to change what sessions there are says that it cannot; everything else goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn fx_ss_01_without_session_service_only_what_needs_it_is_away() {
+    let stack = Stack::start(&[("RATE_LIMITS", "off".to_owned())]).await;
+    let (ada, protected) = ("ada@example.com", "protected@example.com");
+    let (seen, unseen) = (journey::logged_in(&stack, ada).await, journey::login(&stack, ada).await);
+    assert_eq!(journey::me(&stack, text(&seen, "accessToken")).await.status(), StatusCode::OK);
+    let (challenge, secret) = challenged(&stack, protected).await;
+    // As if all this had been a minute ago.
+    stack.sql("DELETE FROM auth.mail_allowances").await;
+    ask_for_mails(&stack, ada, StatusCode::ACCEPTED).await;
+    let reset = eventually("the link to reset a password", PATIENCE, || reset_link(&stack, ada)).await;
+    let newcomer = "newcomer@example.com";
+    let handle = journey::register(&stack, newcomer).await;
+    stack.mail(newcomer).await;
+    stack.sql("DELETE FROM auth.mail_allowances").await;
+
+    let post = |path: &str, request: Value| stack.api(Method::POST, path).json(&request);
+    let access = text(&seen, "accessToken");
+    let refresh = json!({"refreshToken": text(&seen, "refreshToken")});
+    let new_password = json!({"currentPassword": PASSWORD, "newPassword": NEW_PASSWORD});
+    let reset = json!({"token": reset, "newPassword": NEW_PASSWORD});
+    let needs_it = [
+        post("/v1/auth/login", json!({"email": ada, "password": PASSWORD})),
+        post("/v1/auth/2fa/verify", json!({"challengeId": challenge, "otp": next_code(&secret)})),
+        post("/v1/auth/refresh", refresh.clone()),
+        post("/v1/auth/logout", refresh.clone()),
+        post("/v1/auth/logout-all", json!({})).bearer_auth(access),
+        post("/v1/auth/2fa/enable-init", json!({})).bearer_auth(access),
+        post("/v1/auth/reauthenticate", json!({"password": PASSWORD})).bearer_auth(access),
+        stack.api(Method::GET, "/v1/auth/2fa").bearer_auth(access),
+        stack.api(Method::GET, "/v1/auth/sessions").bearer_auth(access),
+        post("/v1/auth/change-password", new_password).bearer_auth(access),
+        post("/v1/auth/reset-password", reset.clone()),
+    ];
+    let goes_on = async {
+        // What was told before the end is told no more.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        for tokens in [&seen, &unseen] {
+            assert_eq!(journey::me(&stack, text(tokens, "accessToken")).await.status(), StatusCode::OK);
+        }
+        for request in needs_it {
+            let began = Instant::now();
+            let answer = request.send().await.unwrap();
+            let (url, took) = (answer.url().to_string(), began.elapsed());
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{url}");
+            assert!(answer.headers().contains_key("retry-after"), "{url}");
+            assert!(took <= SAYS_SO, "{url} took {took:?}");
+        }
+        ask_for_mails(&stack, protected, StatusCode::ACCEPTED).await;
+        journey::verify(&stack, newcomer, &handle).await;
+    };
+    without(&stack, "SESSION_SERVICE_PID", goes_on).await;
+
+    eventually("session-service is back", PATIENCE, || async {
+        stack.is_ready("SESSION_MGMT").await.then_some(())
+    })
+    .await;
+    eventually("who was logged in still is", PATIENCE, || async {
+        (in_time(post("/v1/auth/refresh", refresh.clone())).await == StatusCode::OK).then_some(())
+    })
+    .await;
+    // What could not be done has not been done, and can be done now.
+    journey::login(&stack, ada).await;
+    assert_eq!(in_time(post("/v1/auth/reset-password", reset)).await, StatusCode::OK);
+}
+
+/// While `scenario` goes on, a service is gone: whatever starts in its place is killed.
+async fn without(stack: &Stack, pid: &str, scenario: impl Future<Output = ()>) {
+    let killing = async {
+        loop {
+            stack.signal(pid, Signal::KILL);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        () = scenario => {}
+        () = killing => {}
+    }
+}
+
+/// A user with a second factor, who has given the password: the challenge, and the secret of the app.
+async fn challenged(stack: &Stack, email: &str) -> (String, String) {
+    let tokens = journey::logged_in(stack, email).await;
+    let enrol = async |path: &str, request: Value| {
+        let request = stack.api(Method::POST, path).json(&request);
+        let answer = request.bearer_auth(text(&tokens, "accessToken")).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        answer.json::<Value>().await.unwrap()
+    };
+    let enrolment = enrol("/v1/auth/2fa/enable-init", json!({})).await;
+    let secret = text(&enrolment, "secret").to_owned();
+    let otp = code_at(&secret, SystemTime::now());
+    let request = json!({"challengeId": text(&enrolment, "challengeId"), "otp": otp});
+    enrol("/v1/auth/2fa/enable-complete", request).await;
+    let challenge = journey::login(stack, email).await;
+    (text(&challenge, "challengeId").to_owned(), secret)
+}
+
+/// The code after the one of now, which is accepted too: that of now has turned the second factor on.
+fn next_code(secret: &str) -> String {
+    code_at(secret, SystemTime::now() + Duration::from_secs(30))
+}
+
+fn code_at(secret: &str, time: SystemTime) -> String {
+    let secret = totp_rs::Secret::try_from_base32(secret).unwrap();
+    let app = totp_rs::Builder::new().with_secret(secret).with_account_name("test").build().unwrap();
+    app.generate(time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()).to_string()
 }
 
 async fn user(stack: &Stack, name: &str) -> User {
@@ -213,7 +305,12 @@ async fn wait_for_fact(stack: &Stack, user: &str, fact: &str) {
 }
 
 async fn reset_token(stack: &Stack, address: &str) -> String {
+    reset_link(stack, address).await.unwrap()
+}
+
+/// The token of the newest link that resets a password, when there is one.
+async fn reset_link(stack: &Stack, address: &str) -> Option<String> {
     let mails = stack.mails(address).await;
     let mut links = mails.iter().flat_map(|mail| &mail.links);
-    links.find_map(|link| Some(link.split_once("/reset-password#token=")?.1.to_owned())).unwrap()
+    links.find_map(|link| Some(link.split_once("/reset-password#token=")?.1.to_owned()))
 }

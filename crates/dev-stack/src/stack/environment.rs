@@ -47,5 +47,5 @@ impl Environment {
 
 /// What the developer has chosen.
 pub(super) fn given(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+    std::env::var_os(name)?.into_string().ok().filter(|value| !value.is_empty())
 }

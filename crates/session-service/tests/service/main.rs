@@ -1,5 +1,5 @@
 //! The service as its callers see it: in process, on real servers, over gRPC.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 mod access;
 mod away;

@@ -57,8 +57,8 @@ async fn ref_07_a_refresh_beside_a_revocation_is_refused_or_dead() {
                 let third = service.refresh(&second.refresh_token).await;
                 third.or(Ok::<_, tonic::Status>(second))
             };
-            let (_, refreshed) = tokio::join!(revocation, refreshes);
-            let newest = refreshed.unwrap_or(first);
+            let (_, answers) = tokio::join!(revocation, refreshes);
+            let newest = answers.unwrap_or(first);
             let status = service.refresh(&newest.refresh_token).await.unwrap_err();
             assert_eq!(reason(&status), (Code::Unauthenticated, "session_ended".to_owned()));
             assert!(!ask(&service, &newest.access_token).await.active);

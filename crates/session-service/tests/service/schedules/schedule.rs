@@ -97,7 +97,7 @@ impl Schedule {
     }
 
     async fn play_to_the_end(&mut self, world: &World, turn: usize) -> Outcome {
-        let owners_turn = self.owner_finishes_first == (turn % 2 == 0);
+        let owners_turn = self.owner_finishes_first == turn.is_multiple_of(2);
         let calls: Calls = match &mut self.thief {
             None if turn > 0 => return Ok(()),
             Some(thief) if !owners_turn => {

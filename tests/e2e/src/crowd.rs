@@ -1,0 +1,103 @@
+//! Many sessions of one user, and what their owners do all day.
+
+use std::sync::Arc;
+
+use auth_proto::session::v1::{ValidateRequest, session_service_client::SessionServiceClient};
+use futures::future::{BoxFuture, FutureExt};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use service_channel::Channel;
+use tokio::sync::Mutex;
+
+use crate::{
+    Stack,
+    balancer::{Balancer, Repeat},
+    journey::{self, text},
+};
+
+/// What becomes of a request: nothing to complain about, or what is wrong.
+pub type Done = BoxFuture<'static, Result<(), String>>;
+
+/// The sessions. Their access tokens outlive every test.
+pub struct Crowd {
+    access_tokens: Vec<String>,
+    /// Each is exchanged by one request at a time, as a browser does.
+    refresh_tokens: Vec<Arc<Mutex<String>>>,
+}
+
+impl Crowd {
+    /// Registers a user, who logs in this often.
+    pub async fn logged_in(stack: &Stack, email: &str, sessions: usize) -> Self {
+        let mut all = vec![journey::logged_in(stack, email).await];
+        while all.len() < sessions {
+            all.push(journey::login(stack, email).await);
+        }
+        let access_tokens = all.iter().map(|tokens| text(tokens, "accessToken").to_owned()).collect();
+        let refresh = |tokens: &Value| Arc::new(Mutex::new(text(tokens, "refreshToken").to_owned()));
+        Self { access_tokens, refresh_tokens: all.iter().map(refresh).collect() }
+    }
+
+    /// Asks auth-api who one is.
+    #[must_use]
+    pub fn me(&self, number: usize, balancer: &Balancer) -> Done {
+        let (balancer, token) = (balancer.clone(), self.access_token(number));
+        async move {
+            let prepare = |http: &reqwest::Client, api: &str| {
+                http.request(Method::GET, format!("{api}/v1/auth/me")).bearer_auth(&token)
+            };
+            let answer = balancer.send(Repeat::Harmless, prepare).await?;
+            expect_ok("me", answer.status())
+        }
+        .boxed()
+    }
+
+    /// Exchanges a refresh token; the next request has the new one.
+    #[must_use]
+    pub fn refresh(&self, number: usize, balancer: &Balancer) -> Done {
+        let (balancer, tokens) = (balancer.clone(), &self.refresh_tokens);
+        let token = tokens.get(number % tokens.len()).cloned();
+        async move {
+            let token = token.ok_or("nobody is logged in")?;
+            let mut token = token.lock().await;
+            let prepare = |http: &reqwest::Client, api: &str| {
+                http.request(Method::POST, format!("{api}/v1/auth/refresh"))
+                    .json(&json!({"refreshToken": token.as_str()}))
+            };
+            let answer = balancer.send(Repeat::Harmful, prepare).await?;
+            expect_ok("refresh", answer.status())?;
+            let answer: Value = answer.json().await.map_err(|error| format!("refresh: {error:?}"))?;
+            text(&answer, "refreshToken").clone_into(&mut token);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    /// Asks session-service, as an internal service.
+    pub fn validate(&self, number: usize, client: &SessionServiceClient<Channel>) -> Done {
+        let (mut client, access_token) = (client.clone(), self.access_token(number));
+        async move {
+            let request = ValidateRequest { access_token, ..ValidateRequest::default() };
+            let answer = client.validate(request).await;
+            let answer =
+                answer.map_err(|status| format!("validate: {:?} {}", status.code(), status.message()))?;
+            answer.into_inner().active.then_some(()).ok_or_else(|| "validate: not active".to_owned())
+        }
+        .boxed()
+    }
+
+    /// Whether every session goes on: its newest refresh token is good.
+    pub async fn is_still_logged_in(&self, balancer: &Balancer) -> Result<(), String> {
+        for number in 0..self.refresh_tokens.len() {
+            self.refresh(number, balancer).await?;
+        }
+        Ok(())
+    }
+
+    fn access_token(&self, number: usize) -> String {
+        self.access_tokens.get(number % self.access_tokens.len()).cloned().unwrap_or_default()
+    }
+}
+
+fn expect_ok(what: &str, status: StatusCode) -> Result<(), String> {
+    if status == StatusCode::OK { Ok(()) } else { Err(format!("{what}: {status}")) }
+}
