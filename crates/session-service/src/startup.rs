@@ -99,8 +99,14 @@ impl Application {
         keys.register_metrics(registry, Arc::clone(&clock))?;
         let peers =
             PeerSignal::new(config.redis_url.as_ref(), &peer_scope(&config.token_issuer, common), registry)?;
+        // So has the feed: calls that crowd the pool must not make this replica forget what was revoked.
+        let feed_pool = pg::DatabaseSettings {
+            max_connections: 1,
+            ..common.database_settings("session-service revocations")
+        };
+        let feed_database = Database::new(&feed_pool)?;
         let feed =
-            RevocationFeed::new(database.clone(), Arc::clone(&clock), keys.clone(), peers.clone(), registry)?;
+            RevocationFeed::new(feed_database, Arc::clone(&clock), keys.clone(), peers.clone(), registry)?;
         let app = App {
             keys,
             verifier,

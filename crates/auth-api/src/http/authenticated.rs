@@ -151,7 +151,9 @@ fn refusal(error: &VerifyError) -> ApiError {
 
 /// The token of `Authorization: Bearer <token>` (RFC 6750, section 2.1).
 pub fn bearer_token(headers: &HeaderMap) -> Result<SecretString, EdgeError> {
-    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let mut values = headers.get_all(header::AUTHORIZATION);
+    // Of several a proxy may have looked at another one than we would.
+    let value = values.next().filter(|_| values.next().is_none()).and_then(|value| value.to_str().ok());
     let (scheme, token) = value.and_then(|value| value.split_once(' ')).ok_or(EdgeError::MissingToken)?;
     if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
         return Err(EdgeError::MissingToken);

@@ -82,6 +82,11 @@ impl PeerSignal {
         self.0.hearing.lock().is_quiet_since(since, Instant::now())
     }
 
+    /// Whether the news of another replica, told after `since`, has waited `for_at_least` for somebody to look.
+    pub fn has_waited_since(&self, since: Instant, for_at_least: Duration) -> bool {
+        self.0.hearing.lock().has_waited_since(since, for_at_least, Instant::now())
+    }
+
     /// Speaks and listens until `stop`, connecting as often as it takes. What was to be sent before `stop` is sent.
     pub async fn run(self, stop: CancellationToken) {
         let Some(channel) = &self.0.channel else {

@@ -15,7 +15,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::{peer_signal::PeerSignal, signing_keys::SigningKeys};
+use super::{
+    peer_signal::PeerSignal,
+    signing_keys::{LoadKeysError, SigningKeys},
+};
 use crate::store::revocations::{self, Cursor};
 
 /// How often the table is looked at when nobody says that there is news.
@@ -24,6 +27,10 @@ const PERIOD: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(5);
 /// A replica that could not look for so long may have missed something.
 const CURRENT_FOR: Duration = Duration::from_secs(5);
+/// Who knows that there is news and cannot read it for so long is not current any more.
+const UNREAD_FOR: Duration = Duration::from_millis(500);
+/// A look that failed is repeated after this.
+const RETRY: Duration = Duration::from_millis(200);
 /// How long a revocation matters: as long as any token may live, and a minute for clocks that differ.
 const REMEMBERED_FOR: TimeDelta = match MAX_TTL.checked_add(&TimeDelta::minutes(1)) {
     Some(sum) => sum,
@@ -45,6 +52,15 @@ struct Inner {
     keys: SigningKeys,
     peers: PeerSignal,
     remembered: IntGauge,
+}
+
+/// Why it is not known what was revoked.
+#[derive(Debug, thiserror::Error)]
+enum LookError {
+    #[error("the revocations cannot be read")]
+    Database(#[from] pg::Error),
+    #[error("the signing keys changed and cannot be loaded")]
+    Keys(#[from] LoadKeysError),
 }
 
 #[derive(Default)]
@@ -91,11 +107,12 @@ impl RevocationFeed {
         self.0.peers.send();
     }
 
-    /// Whether nothing can have been revoked that is not known here but for the last moments: the table was looked at lately, or every other replica
-    /// would have been heard and none said anything since.
+    /// Whether nothing can have been revoked that is not known here but for the last moments: the table was looked at lately, and no news is waiting
+    /// unread; or every other replica would have been heard and none said anything since.
     pub fn is_current(&self) -> bool {
-        let read_at = self.0.reading.lock().read_at;
-        read_at.is_some_and(|at| at.elapsed() <= CURRENT_FOR || self.0.peers.quiet_since(at))
+        let Some(read_at) = self.0.reading.lock().read_at else { return false };
+        let lately = read_at.elapsed() <= CURRENT_FOR;
+        (lately && !self.0.peers.has_waited_since(read_at, UNREAD_FOR)) || self.0.peers.quiet_since(read_at)
     }
 
     /// Whether a token with `claims` died; means something only while the feed is current.
@@ -115,6 +132,10 @@ impl RevocationFeed {
         while !stop.is_cancelled() {
             if let Err(error) = self.look().await {
                 warn!(error = &error as &dyn std::error::Error, "Revocations cannot be read");
+                // What answers next may be another server, whose transactions are numbered otherwise.
+                self.0.reading.lock().cursor = Cursor::default();
+                stop.run_until_cancelled(sleep(RETRY)).await;
+                continue;
             }
             let next = timeout(PERIOD, async {
                 self.0.peers.heard().await;
@@ -124,7 +145,7 @@ impl RevocationFeed {
         }
     }
 
-    async fn look(&self) -> pg::Result<()> {
+    async fn look(&self) -> Result<(), LookError> {
         let began = Instant::now();
         let (cursor, keys) = {
             let reading = self.0.reading.lock();
@@ -144,9 +165,10 @@ impl RevocationFeed {
         self.0.remembered.set(i64::try_from(self.0.known.len()).unwrap_or(i64::MAX));
         if news.keys != keys {
             debug!("The signing keys changed");
-            if self.0.keys.load().await.is_err() {
-                // Looked at again in the next round.
-                news.keys = keys;
+            match self.0.keys.load().await {
+                // Keys that do not open are known, and verify.
+                Ok(()) | Err(LoadKeysError::NoneOpens(_)) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         *self.0.reading.lock() = Reading { cursor: news.cursor, keys: news.keys, read_at: Some(began) };

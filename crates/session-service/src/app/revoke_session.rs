@@ -163,11 +163,14 @@ async fn end(
     let now = app.now();
     let was_live = session.is_live(now);
     let mut revocation = None;
-    if was_live {
+    // By another replica's clock one that is over by ours may be live.
+    if session.revoked_at.is_none() {
         sessions::revoke(conn, id, &request.reason, now).await?;
         let tokens = RevocationFeed::revocation(RevocationTarget::Session(id), now);
         revocations::record(conn, &[tokens]).await?;
         revocation = Some(tokens);
+    }
+    if was_live {
         let fact = fact(app, &session, request);
         outbox::append_fact(conn, fact).await?;
         if request.reason == LOGOUT {

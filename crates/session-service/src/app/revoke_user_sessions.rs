@@ -86,9 +86,10 @@ async fn end_all(
     };
     let kept = kept.map(|session| session.id);
     let ended = sessions::revoke_of_user(conn, user, kept, &request.reason, now).await?;
-    let revoked = u32::try_from(ended.len()).unwrap_or(u32::MAX);
+    let revoked = ended.iter().filter(|(_, live)| *live).count();
+    let revoked = u32::try_from(revoked).unwrap_or(u32::MAX);
     let targets = match kept {
-        Some(_) => ended.into_iter().map(RevocationTarget::Session).collect(),
+        Some(_) => ended.into_iter().map(|(id, _)| RevocationTarget::Session(id)).collect(),
         None => vec![RevocationTarget::UserBefore(user, subjects::advance_epoch(conn, user).await?)],
     };
     let revocations: Vec<_> =

@@ -152,28 +152,28 @@ pub async fn revoke(
     Ok(())
 }
 
-/// Ends the live sessions of a user, but `kept`; which.
+/// Ends the sessions of a user that nobody has ended, but `kept`; which, and whether each was live. Also those whose time is over by our clock: by
+/// another replica's it may not be.
 pub async fn revoke_of_user(
     conn: &mut AsyncPgConnection,
     user: UserId,
     kept: Option<SessionId>,
     reason: &str,
     now: DateTime<Utc>,
-) -> pg::Result<Vec<SessionId>> {
+) -> pg::Result<Vec<(SessionId, bool)>> {
     // Nobody's id: a session has a time in its own.
     let kept = kept.map_or(Uuid::nil(), GenericUuid::into_untyped_uuid);
-    let revoked: Vec<Uuid> = diesel::update(sessions::table)
+    let revoked: Vec<(Uuid, bool)> = diesel::update(sessions::table)
         .filter(sessions::user_id.eq(user.into_untyped_uuid()).and(sessions::id.ne(kept)))
         .filter(sessions::revoked_at.is_null())
-        .filter(sessions::idle_expires_at.gt(now).and(sessions::expires_at.gt(now)))
         .set((sessions::revoked_at.eq(now), sessions::revoked_reason.eq(reason)))
-        .returning(sessions::id)
+        .returning((sessions::id, sessions::idle_expires_at.gt(now).and(sessions::expires_at.gt(now))))
         .get_results(conn)
         .await?;
-    Ok(revoked.into_iter().map(SessionId::from_untyped_uuid).collect())
+    Ok(revoked.into_iter().map(|(id, live)| (SessionId::from_untyped_uuid(id), live)).collect())
 }
 
-/// Changes what a user may do in all live sessions; in how many.
+/// Changes what a user may do in all sessions that nobody has ended; how many of them are live.
 pub async fn update_grants(
     conn: &mut AsyncPgConnection,
     user: UserId,
@@ -181,14 +181,14 @@ pub async fn update_grants(
     permissions: &[String],
     now: DateTime<Utc>,
 ) -> pg::Result<usize> {
-    let updated = diesel::update(sessions::table)
+    let updated: Vec<bool> = diesel::update(sessions::table)
         .filter(sessions::user_id.eq(user.into_untyped_uuid()))
         .filter(sessions::revoked_at.is_null())
-        .filter(sessions::idle_expires_at.gt(now).and(sessions::expires_at.gt(now)))
         .set((sessions::roles.eq(roles), sessions::permissions.eq(permissions)))
-        .execute(conn)
+        .returning(sessions::idle_expires_at.gt(now).and(sessions::expires_at.gt(now)))
+        .get_results(conn)
         .await?;
-    Ok(updated)
+    Ok(updated.into_iter().filter(|live| *live).count())
 }
 
 /// Ends those of the next sessions after `after`, in the order of their ids, whose time was over at `now`. Gives them and the last id that was looked

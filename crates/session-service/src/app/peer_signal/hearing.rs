@@ -76,6 +76,11 @@ impl Hearing {
             && self.signal_at.is_none_or(|at| at < since)
     }
 
+    /// Whether somebody had news after `since`, `for_at_least` ago.
+    pub(super) fn has_waited_since(&self, since: Instant, for_at_least: Duration, now: Instant) -> bool {
+        self.signal_at.is_some_and(|at| at >= since && now.duration_since(at) >= for_at_least)
+    }
+
     /// What this replica says at `now`. The time is its own, since its start: only it needs to understand it.
     pub(super) fn message(&self, kind: Kind, now: Instant) -> String {
         let word = match kind {
