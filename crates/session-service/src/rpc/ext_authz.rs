@@ -5,19 +5,20 @@ mod checked_request;
 mod denial;
 mod route;
 
-use std::sync::Arc;
+use std::{error::Error, sync::Arc};
 
 use access_tokens::Demands;
 use envoy_types::ext_authz::v3::pb::{Authorization, AuthorizationServer, CheckRequest, CheckResponse};
+use service_error::{ErrorKind, ServiceError};
 use tonic::{Request, Response, Status};
 use tracing::error;
 
 use self::{
     checked_request::CheckedRequest,
     denial::Denial,
-    route::{Mode, Route},
+    route::{MalformedRoute, Mode, Route},
 };
-use super::{MAX_REQUEST_BYTES, invalid_request::InvalidRequest, refuse};
+use super::{MAX_REQUEST_BYTES, refuse};
 use crate::{
     app::validate::{self, Question, Validity},
     state::App,
@@ -39,23 +40,29 @@ impl Authorization for ExtAuthz {
     }
 }
 
-/// A request that is denied is an answer. A status says that nobody could judge, and must not be taken for leave.
+/// A request that is denied is an answer, and so is one that a mistake in the configuration closes: proxies may be told to take a status, which
+/// says that nobody could judge, for leave.
 async fn check(app: &App, request: CheckRequest) -> Result<CheckResponse, Status> {
     let attributes = request.attributes.unwrap_or_default();
     let http = attributes.request.unwrap_or_default().http;
-    let http = http.ok_or(InvalidRequest::new("attributes.request.http", "must be there"))?;
-    let route = Route::parse(&attributes.context_extensions).map_err(|malformed| {
-        error!(
-            error = &malformed as &dyn std::error::Error,
-            "A route of a proxy is configured wrongly: {malformed}"
-        );
-        refuse(malformed)
-    })?;
+    let route = http.is_some().then(|| Route::parse(&attributes.context_extensions));
+    let http = http.unwrap_or_default();
     let request = CheckedRequest::new(&http);
-    Ok(match judge(app, &request, route).await? {
-        Ok(admitted) => admitted,
-        Err(denial) => denial.answer(request.id()),
-    })
+    let judged = match route.unwrap_or(Err(MalformedRoute::NoHttp)) {
+        Ok(route) => judge(app, &request, route).await?,
+        Err(malformed) => Err(malformed.into()),
+    };
+    Ok(judged.unwrap_or_else(|denial| deny(&denial, &request)))
+}
+
+fn deny(denial: &Denial, request: &CheckedRequest<'_>) -> CheckResponse {
+    if denial.kind() == ErrorKind::Internal {
+        error!(
+            error = denial as &dyn Error,
+            "A mistake in the configuration denies a request behind a proxy: {denial}"
+        );
+    }
+    denial.answer(request.id())
 }
 
 async fn judge(
@@ -74,7 +81,7 @@ async fn judge(
     let validity = validate::validate(app, &question).await.map_err(refuse)?;
     let Question { demands: Demands { max_auth_age, permissions, .. }, .. } = question;
     Ok(match validity {
-        Validity::Active(seen) => Ok(admission::authenticated(request, &seen.claims, strip_authorization)),
+        Validity::Active(seen) => admission::authenticated(request, &seen.claims, strip_authorization),
         Validity::Inactive(why) => Err(Denial::of(why, max_auth_age, permissions)),
     })
 }

@@ -7,7 +7,7 @@ use envoy_types::ext_authz::v3::{
 };
 use tonic::Status;
 
-use super::checked_request::CheckedRequest;
+use super::{checked_request::CheckedRequest, denial::Denial};
 
 /// What services read. Whatever a client sends under these names goes no further.
 const OURS: [&str; 6] = [
@@ -24,22 +24,22 @@ pub fn anonymous(request: &CheckedRequest<'_>, strip_authorization: bool) -> Che
     pass(request, OURS.map(|name| (name, String::new())), strip_authorization)
 }
 
-/// The request passes as the one that `claims` speak of.
+/// The request passes as the one that `claims` speak of, if headers can say who that is.
 pub fn authenticated(
     request: &CheckedRequest<'_>,
     claims: &AccessClaims,
     strip_authorization: bool,
-) -> CheckResponse {
+) -> Result<CheckResponse, Denial> {
     let [user_id, session_id, aal, roles, permissions, time] = OURS;
     let headers = [
         (user_id, claims.sub.to_string()),
         (session_id, claims.sid.to_string()),
         (aal, claims.aal.to_string()),
-        (roles, list(&claims.roles)),
-        (permissions, list(&claims.permissions)),
+        (roles, list(&claims.roles)?),
+        (permissions, list(&claims.permissions)?),
         (time, claims.auth_time.timestamp().to_string()),
     ];
-    pass(request, headers, strip_authorization)
+    Ok(pass(request, headers, strip_authorization))
 }
 
 /// The proxy sets headers first and then removes, so that a header is either set or removed. One without a value is removed: a service that reads
@@ -68,10 +68,14 @@ fn pass(
     response
 }
 
-/// A name with a comma in it would read as two, of which none was granted.
-fn list(names: &[String]) -> String {
-    let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| !name.contains(',')).collect();
-    names.join(",")
+/// Names with commas between them. One with a comma in it would read as two of which none was granted, and without it the list would say less than is
+/// true.
+fn list(names: &[String]) -> Result<String, Denial> {
+    let is_plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
+    match names.iter().find(|name| !is_plain(name)) {
+        Some(name) => Err(Denial::NoHeader { name: name.clone() }),
+        None => Ok(names.join(",")),
+    }
 }
 
 #[cfg(test)]
@@ -80,7 +84,11 @@ mod tests {
 
     #[test]
     fn no_name_can_read_as_another_one() {
-        let names = ["user", "user,admin", ",", "editor"].map(str::to_owned);
-        assert_eq!(list(&names), "user,editor");
+        let list = |names: &[&str]| list(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert_eq!(list(&[]), Ok(String::new()));
+        assert_eq!(list(&["user", "reports:read"]), Ok("user,reports:read".to_owned()));
+        for name in ["user,admin", ",", "a\r\nx-auth-user-id: eve", "a\0", "a b", "é"] {
+            assert_eq!(list(&["user", name]), Err(Denial::NoHeader { name: name.to_owned() }));
+        }
     }
 }

@@ -18,7 +18,8 @@ impl<'a> CheckedRequest<'a> {
     pub fn id(&self) -> &'a str {
         self.headers()
             .find(|(name, _)| name.eq_ignore_ascii_case("x-request-id"))
-            .map_or(&self.0.id, |(_, id)| id)
+            .and_then(|(_, id)| id)
+            .unwrap_or(&self.0.id)
     }
 
     /// The access token, if there is one: from `Authorization` and nowhere else. Who sends several leaves it open who asks.
@@ -28,6 +29,7 @@ impl<'a> CheckedRequest<'a> {
         if values.next().is_some() {
             return Err(Denial::InvalidToken);
         }
+        let value = value.ok_or(Denial::InvalidToken)?;
         let Some((scheme, token)) = value.split_once(' ') else { return Ok(None) };
         Ok(scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()))
     }
@@ -45,12 +47,12 @@ impl<'a> CheckedRequest<'a> {
         found
     }
 
-    /// Whichever way the proxy is told to send them; what is no UTF-8 reads as nothing.
-    fn headers(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
-        let merged = self.0.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    /// Whichever way the proxy is told to send them; what is no UTF-8 has no value.
+    fn headers(&self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> + use<'a> {
+        let merged = self.0.headers.iter().map(|(name, value)| (name.as_str(), Some(value.as_str())));
         let raw = self.0.header_map.iter().flat_map(|map| &map.headers).map(|header| {
-            let value = str::from_utf8(&header.raw_value).unwrap_or_default();
-            (header.key.as_str(), if value.is_empty() { header.value.as_str() } else { value })
+            let raw = str::from_utf8(&header.raw_value).ok();
+            (header.key.as_str(), if header.raw_value.is_empty() { Some(header.value.as_str()) } else { raw })
         });
         merged.chain(raw)
     }
@@ -102,6 +104,12 @@ mod tests {
         // So the proxy merges them, and no token has a comma.
         let http = request(&[("authorization", "Bearer v4,Bearer v5")]);
         assert_eq!(CheckedRequest::new(&http).bearer_token(), Ok(Some("v4,Bearer v5")));
+    }
+
+    #[test]
+    fn a_token_that_cannot_be_read_is_not_good() {
+        let http = raw(&[("authorization", b"Bearer \xff")]);
+        assert_eq!(CheckedRequest::new(&http).bearer_token(), Err(Denial::InvalidToken));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use envoy_types::ext_authz::v3::{
 use service_error::{ErrorKind, Problem, ServiceError};
 use tonic::Status;
 
+use super::route::MalformedRoute;
 use crate::app::validate::Inactive;
 
 /// Why a request goes no further.
@@ -28,6 +29,10 @@ pub enum Denial {
     InsufficientAal,
     #[error("the authentication is too old")]
     AuthenticationTooOld { max_age: TimeDelta },
+    #[error(transparent)]
+    Misconfigured(#[from] MalformedRoute),
+    #[error("the user's role or permission {name:?} cannot stand in a list in a header")]
+    NoHeader { name: String },
 }
 
 impl Denial {
@@ -49,15 +54,15 @@ impl Denial {
     pub fn answer(&self, request_id: &str) -> CheckResponse {
         let status = match self.kind() {
             ErrorKind::Forbidden => HttpStatusCode::Forbidden,
+            ErrorKind::Internal => HttpStatusCode::InternalServerError,
             _ => HttpStatusCode::Unauthorized,
         };
         let mut answer = DeniedHttpResponseBuilder::new();
         answer.set_http_status(status).set_body(self.problem(request_id));
-        for (name, value) in [
-            ("www-authenticate", self.challenge()),
-            ("content-type", Problem::MEDIA_TYPE.into()),
-            ("cache-control", "no-store".into()),
-        ] {
+        let challenge = self.challenge().map(|challenge| ("www-authenticate", challenge));
+        let fixed =
+            [("content-type", Problem::MEDIA_TYPE.into()), ("cache-control", Cow::Borrowed("no-store"))];
+        for (name, value) in challenge.into_iter().chain(fixed) {
             answer.add_header(name, value, Some(HeaderAppendAction::OverwriteIfExistsOrAdd), false);
         }
         let mut response = CheckResponse::with_status(Status::new(self.kind().grpc_code(), self.reason()));
@@ -65,9 +70,9 @@ impl Denial {
         response
     }
 
-    /// What the client must bring (RFC 6750, RFC 9470).
-    fn challenge(&self) -> Cow<'static, str> {
-        match self {
+    /// What the client must bring (RFC 6750, RFC 9470), if anything helps.
+    fn challenge(&self) -> Option<Cow<'static, str>> {
+        Some(match self {
             Self::MissingToken => "Bearer".into(),
             Self::InvalidToken | Self::ExpiredToken => "Bearer error=\"invalid_token\"".into(),
             Self::MissingPermission { required } => {
@@ -80,7 +85,8 @@ impl Denial {
                 let seconds = max_age.num_seconds();
                 format!("Bearer error=\"insufficient_user_authentication\", max_age={seconds}").into()
             }
-        }
+            Self::Misconfigured(_) | Self::NoHeader { .. } => return None,
+        })
     }
 
     /// Its type is none of its own: `code` names it.
@@ -94,6 +100,7 @@ impl ServiceError for Denial {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::MissingPermission { .. } => ErrorKind::Forbidden,
+            Self::Misconfigured(_) | Self::NoHeader { .. } => ErrorKind::Internal,
             _ => ErrorKind::Unauthenticated,
         }
     }
@@ -105,6 +112,7 @@ impl ServiceError for Denial {
             Self::MissingPermission { .. } => "missing_permission",
             Self::InsufficientAal => "otp_required",
             Self::AuthenticationTooOld { .. } => "reauth_required",
+            Self::Misconfigured(_) | Self::NoHeader { .. } => "internal",
         }
     }
 
@@ -116,6 +124,7 @@ impl ServiceError for Denial {
             Self::MissingPermission { .. } => "The user may not do this.",
             Self::InsufficientAal => "This needs a second factor.",
             Self::AuthenticationTooOld { .. } => "This needs a fresh authentication.",
+            Self::Misconfigured(_) | Self::NoHeader { .. } => ErrorKind::Internal.title(),
         })
     }
 }
@@ -141,7 +150,7 @@ mod tests {
                 "Bearer error=\"insufficient_user_authentication\", max_age=300",
             ),
         ] {
-            assert_eq!(of(why).challenge(), challenge, "{why:?}");
+            assert_eq!(of(why).challenge().as_deref(), Some(challenge), "{why:?}");
         }
     }
 

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use access_tokens::Demands;
 use chrono::TimeDelta;
-use service_error::{ErrorKind, ServiceError};
 
 /// What a route demands.
 #[derive(Debug, Default)]
@@ -27,24 +26,16 @@ pub enum Mode {
 }
 
 /// A configuration that cannot be meant. Whoever mistypes a demand must not find the route open.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedRoute {
+    #[error("the proxy asks about no HTTP request")]
+    NoHttp,
     #[error("context_extensions: {0:?} is not known")]
     UnknownKey(String),
     #[error("context_extensions: {key} must be {rule}")]
     BadValue { key: &'static str, rule: &'static str },
     #[error("context_extensions: what is optional demands nothing")]
     OptionalDemands,
-}
-
-impl ServiceError for MalformedRoute {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Unprocessable
-    }
-
-    fn reason(&self) -> &'static str {
-        "invalid_request"
-    }
 }
 
 impl Route {
