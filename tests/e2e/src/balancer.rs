@@ -58,13 +58,16 @@ impl Balancer {
         Self { http: Client::new(), replicas: replicas.collect(), next: Arc::default() }
     }
 
-    /// Looks again and again which replicas are ready.
+    /// Looks again and again which replicas are ready. One that is too busy to say stays what it was, as it does in Kubernetes until several
+    /// probes in a row got no answer.
     pub async fn look_after_readiness(&self) -> Infallible {
         loop {
             for replica in self.replicas.iter() {
-                let answer = self.http.get(&replica.readyz).timeout(LOOK_EVERY).send().await;
-                let is_ready = answer.is_ok_and(|answer| answer.status().is_success());
-                replica.is_ready.store(is_ready, Ordering::Relaxed);
+                match self.http.get(&replica.readyz).timeout(LOOK_EVERY).send().await {
+                    Ok(answer) => replica.is_ready.store(answer.status().is_success(), Ordering::Relaxed),
+                    Err(error) if error.is_timeout() => {}
+                    Err(_) => replica.is_ready.store(false, Ordering::Relaxed),
+                }
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }

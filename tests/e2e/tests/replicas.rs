@@ -13,11 +13,15 @@ use e2e::{
 };
 use rustix::process::Signal;
 use test_support::eventually;
+use tokio::sync::Mutex;
 
-const PER_SECOND: u32 = 200;
+const PER_SECOND: u32 = 100;
 /// As many as a user may have, and not a multiple of three, so that each of them makes each kind of request.
 const SESSIONS: usize = 20;
 const STOPS: usize = 10;
+
+/// Both at once would measure how much the machine can carry.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 const SESSION_SERVICES: [(&str, &str); 2] =
     [("SESSION_SERVICE_PID", "SESSION_MGMT"), ("SESSION_SERVICE_PID_2", "SESSION_MGMT_2")];
@@ -53,6 +57,7 @@ fn nothing_failed(answers: &[Answer], began: Instant) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn session_services_that_stop_in_turn_fail_no_request() {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let stack = start().await;
     let crowd = Crowd::logged_in(&stack, "ada@example.com", SESSIONS).await;
     let (sessions, balancer) = (balanced_sessions(&stack), Balancer::of_one(&stack));
@@ -69,6 +74,7 @@ async fn session_services_that_stop_in_turn_fail_no_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn auth_apis_that_stop_in_turn_fail_no_request_of_who_follows_readiness() {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let stack = start().await;
     let crowd = Crowd::logged_in(&stack, "ada@example.com", SESSIONS).await;
     let balancer = Balancer::of_both(&stack);
