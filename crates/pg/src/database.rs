@@ -15,6 +15,7 @@ use secrecy::SecretString;
 use crate::{
     Error, Result,
     connector::{Connector, SessionLimits},
+    liveness,
 };
 
 /// A connection out of the pool.
@@ -66,7 +67,8 @@ impl Database {
         let limits = SessionLimits { statement: settings.statement_timeout, lock: settings.lock_timeout };
         let connector = Connector::new(&settings.url, settings.application_name, Some(limits))?;
         let mut manager = ManagerConfig::default();
-        // A closed connection is noticed without asking the server, by its reader; a query per checkout would halve the throughput.
+        // A closed connection is noticed without asking the server, by its reader; a query per checkout would halve the
+        // throughput. Silent ones are found by the hook below.
         manager.recycling_method = RecyclingMethod::Fast;
         manager.custom_setup = Box::new(move |_| {
             let connector = connector.clone();
@@ -77,6 +79,7 @@ impl Database {
             .max_size(settings.max_connections.max(1))
             .wait_timeout(Some(settings.acquire_timeout))
             .create_timeout(Some(settings.acquire_timeout))
+            .pre_recycle(liveness::ask_before_reuse(settings.acquire_timeout))
             .runtime(Runtime::Tokio1)
             .build()?;
         Ok(Self { pool })

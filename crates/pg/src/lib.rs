@@ -5,6 +5,7 @@ pub mod bootstrap;
 mod connector;
 mod database;
 mod error;
+mod liveness;
 pub mod migrate;
 mod tls;
 

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+use futures::future::{join_all, try_join_all};
 use pg::{AsyncPgConnection, Database, DatabaseSettings, Error};
 use secrecy::SecretString;
-use test_support::{TestDatabase, eventually};
+use test_support::{Proxy, TestDatabase, eventually};
+use tokio::time::timeout;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("tests/migrations");
 
@@ -43,6 +45,31 @@ async fn a_server_that_is_away_is_noticed_quickly() {
         assert!(error.is_transient());
         assert!(begin.elapsed() < Duration::from_secs(1));
     }
+}
+
+/// Connections that stay open while nobody answers on them, as after a failover behind a proxy.
+#[tokio::test]
+async fn silent_connections_are_replaced_all_at_once() {
+    const CONNECTIONS: usize = 8;
+    let database = TestDatabase::empty().await;
+    let server = Proxy::present(&database.admin_url()).await;
+    let pool = pool(server.url(), |settings| settings.max_connections = CONNECTIONS);
+    let held = try_join_all((0..CONNECTIONS).map(|_| pool.connection())).await.unwrap();
+    server.fall_silent();
+    let waiting = held.into_iter().map(|mut connection| async move {
+        timeout(Duration::from_millis(1_100), execute(&mut connection, "SELECT 1")).await
+    });
+    assert!(join_all(waiting).await.iter().all(Result::is_err));
+    server.talk_again();
+
+    let begin = Instant::now();
+    pool.ping().await.unwrap();
+    let first = begin.elapsed();
+    for _ in 0..CONNECTIONS * 2 {
+        pool.ping().await.unwrap();
+    }
+    // One of them was waited for, for the acquire timeout.
+    assert!(begin.elapsed() < Duration::from_millis(1_500), "{first:?}, then {:?}", begin.elapsed() - first);
 }
 
 #[tokio::test]
