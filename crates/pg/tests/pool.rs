@@ -64,12 +64,11 @@ async fn silent_connections_are_replaced_all_at_once() {
 
     let begin = Instant::now();
     pool.ping().await.unwrap();
-    let first = begin.elapsed();
     for _ in 0..CONNECTIONS * 2 {
         pool.ping().await.unwrap();
     }
     // One of them was waited for, for the acquire timeout.
-    assert!(begin.elapsed() < Duration::from_millis(1_500), "{first:?}, then {:?}", begin.elapsed() - first);
+    assert!(begin.elapsed() < Duration::from_millis(1_500), "{:?}", begin.elapsed());
 }
 
 #[tokio::test]
