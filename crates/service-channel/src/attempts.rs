@@ -112,7 +112,7 @@ fn ask<'a>(
             connection.suspect(heard);
             return Err(Failure::Late);
         };
-        match answer.and_then(Failure::unless_unavailable) {
+        match answer.and_then(Failure::unless_failed) {
             Ok(mut answer) => {
                 answer.extensions_mut().insert(AnsweredBy { connection, replicas: replicas.clone() });
                 Ok(answer)

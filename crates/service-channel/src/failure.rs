@@ -35,10 +35,16 @@ impl ServiceError for DeadlineExceeded {
 }
 
 impl Failure {
-    /// An answer, unless it is `UNAVAILABLE`.
-    pub fn unless_unavailable(answer: Response<Body>) -> Result<Response<Body>, Self> {
-        let status = answer.headers().get("grpc-status").map(|status| Code::from_bytes(status.as_bytes()));
-        if status == Some(Code::Unavailable) { Err(Self::Unavailable(Box::new(answer))) } else { Ok(answer) }
+    /// An answer, unless it says that the replica cannot, or that it gave up.
+    ///
+    /// `CANCELLED` is what a replica made with tonic says whose clock saw the call's deadline pass first. It can mean nothing else:
+    /// a caller that still listens has not cancelled.
+    pub fn unless_failed(answer: Response<Body>) -> Result<Response<Body>, Self> {
+        match answer.headers().get("grpc-status").map(|status| Code::from_bytes(status.as_bytes())) {
+            Some(Code::Unavailable) => Err(Self::Unavailable(Box::new(answer))),
+            Some(Code::Cancelled) => Err(Self::Late),
+            _ => Ok(answer),
+        }
     }
 
     /// Whether it is certain that no replica began to work on the call: it never left, or HTTP/2 says that it was not looked at.

@@ -202,17 +202,22 @@ fn own_commands_and_doctor_write_to_stdout() {
 struct Serving {
     child: Child,
     log: std::io::Lines<BufReader<ChildStdout>>,
+    /// Lines that were read and not waited for yet.
+    passed: Vec<Value>,
 }
 
 impl Serving {
     fn start(changes: &[(&'static str, &'static str)]) -> Self {
         let mut child = demo(&with(changes), &[]).stdout(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, log }
+        Self { child, log, passed: Vec::new() }
     }
 
-    /// Reads the log until there is a line with this message.
+    /// The first line with this message that no other call has had; tasks log side by side, so that lines come in any order.
     fn wait_for(&mut self, message: &str) -> Value {
+        if let Some(at) = self.passed.iter().position(|line| line["message"] == message) {
+            return self.passed.remove(at);
+        }
         loop {
             let line =
                 self.log.next().unwrap_or_else(|| panic!("the log ended without {message:?}")).unwrap();
@@ -221,6 +226,7 @@ impl Serving {
             if line["message"] == message {
                 return line;
             }
+            self.passed.push(line);
         }
     }
 
