@@ -1,10 +1,13 @@
-use std::{io, sync::mpsc, thread};
+use std::{io, sync::mpsc, thread, time::Duration};
 
 use super::{kernel::Kernel, pool::Job};
 
 /// Added to the niceness of the process. The kernel then gives a core to whatever else of us wants it first; hashes take what is left.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
+
+/// How long a thread without work keeps the memory of its workspace, 19 MiB at the platform's parameters.
+const KEPT_IDLE: Duration = Duration::from_secs(10);
 
 /// Starts a thread that hashes, with a workspace of its own, until nobody can send it work any more. It yields to the threads that answer
 /// requests; it is no thread of the runtime, because a thread that has lowered its priority may not raise it again.
@@ -13,8 +16,12 @@ pub(super) fn spawn(kernel: Kernel) -> io::Result<mpsc::Sender<Job>> {
     thread::Builder::new().name("password hash".to_owned()).spawn(move || {
         yield_to_others();
         let mut workspace = kernel.workspace();
-        for job in jobs {
-            job(&mut workspace);
+        loop {
+            match jobs.recv_timeout(KEPT_IDLE) {
+                Ok(job) => job(&mut workspace),
+                Err(mpsc::RecvTimeoutError::Timeout) => workspace = kernel.workspace(),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            }
         }
     })?;
     Ok(sender)
