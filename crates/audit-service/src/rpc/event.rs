@@ -40,6 +40,7 @@ pub fn event(event: RecordedEvent) -> Event {
         request_id: event.client.request_id.unwrap_or_default(),
         trace_id: event.trace_id.unwrap_or_default(),
         detail,
+        ..Event::default()
     }
 }
 

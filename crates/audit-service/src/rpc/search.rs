@@ -15,6 +15,7 @@ pub async fn search(log: &AuditLog, request: &SearchRequest) -> Result<SearchRes
     Ok(SearchResponse {
         events: page.events.into_iter().map(event).collect(),
         next_page_token: page.next_page_token.unwrap_or_default(),
+        total: None,
     })
 }
 

@@ -124,7 +124,7 @@ async fn an_event_comes_back_as_it_was_stated() {
     stated["data"]["target"] = json!({"kind": "session", "id": "17"});
     record(&audit.another_log(), std::slice::from_ref(&stated)).await;
 
-    let request = GetRequest { id: facts::id(&stated) };
+    let request = GetRequest { id: facts::id(&stated), scope: None };
     let event: Event = audit.client.clone().get(request).await.unwrap().into_inner().event.unwrap();
     let actor = event.actor.unwrap();
     let target = event.target.unwrap();
@@ -147,7 +147,7 @@ async fn an_event_comes_back_as_it_was_stated() {
     assert!(matches!(&detail["methods"].kind, Some(Kind::ListValue(list)) if list.values.len() == 1));
 
     for unknown in [user.to_string(), "seven".to_owned(), String::new()] {
-        let status = audit.client.clone().get(GetRequest { id: unknown }).await.unwrap_err();
+        let status = audit.client.clone().get(GetRequest { id: unknown, scope: None }).await.unwrap_err();
         let reason = service_error::error_reason(&status);
         assert_eq!((status.code(), reason.as_deref()), (Code::NotFound, Some("event_not_found")));
     }

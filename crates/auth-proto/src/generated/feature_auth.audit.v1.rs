@@ -35,6 +35,7 @@ pub struct Event {
     pub reason: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "13")]
     pub target: ::core::option::Option<Target>,
+    /// Empty, as are the user agent and the actor's name, when the subject was erased or the scope hides them.
     #[prost(string, tag = "14")]
     pub ip: ::prost::alloc::string::String,
     #[prost(string, tag = "15")]
@@ -44,9 +45,18 @@ pub struct Event {
     /// W3C trace id.
     #[prost(string, tag = "17")]
     pub trace_id: ::prost::alloc::string::String,
-    /// What the type adds.
+    /// What the type adds. Without what was erased; empty when the scope hides personal data.
     #[prost(message, optional, tag = "18")]
     pub detail: ::core::option::Option<::prost_types::Struct>,
+    /// Whether the event had personal data that was erased since.
+    #[prost(bool, tag = "19")]
+    pub erased: bool,
+    /// SHA-256 of the event and of prev_hash, 32 bytes.
+    #[prost(bytes = "vec", tag = "20")]
+    pub hash: ::prost::alloc::vec::Vec<u8>,
+    /// The hash of the event before, 32 bytes.
+    #[prost(bytes = "vec", tag = "21")]
+    pub prev_hash: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Actor {
@@ -66,9 +76,10 @@ pub struct Target {
     #[prost(string, tag = "2")]
     pub id: ::prost::alloc::string::String,
 }
+/// What events have to match. Every part that is given must; nothing given matches all.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SearchRequest {
-    /// A type, or the beginning of one up to a dot: "auth." finds "auth.login".
+pub struct EventFilter {
+    /// A type, or the beginning of one up to its dot: "auth." finds "auth.login".
     #[prost(string, tag = "1")]
     pub r#type: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
@@ -79,10 +90,52 @@ pub struct SearchRequest {
     pub subject_id: ::prost::alloc::string::String,
     #[prost(string, tag = "5")]
     pub ip: ::prost::alloc::string::String,
-    /// Not before.
+    /// Occurred not before.
     #[prost(message, optional, tag = "6")]
     pub from: ::core::option::Option<::prost_types::Timestamp>,
-    /// Before.
+    /// Occurred before.
+    #[prost(message, optional, tag = "7")]
+    pub to: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(string, tag = "8")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Free text, taken literally, up to 128 bytes: a part of a type; or the whole of an id (event, subject, actor, target, request, trace),
+    /// a reason or an ip.
+    #[prost(string, tag = "9")]
+    pub q: ::prost::alloc::string::String,
+    #[prost(string, tag = "10")]
+    pub severity: ::prost::alloc::string::String,
+}
+/// What of the log the caller's user may see. Whoever asks for somebody else sets it; nothing set is everything.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Scope {
+    /// Who reads, as the caller names them. Page tokens are good for the same viewer only.
+    #[prost(string, tag = "1")]
+    pub viewer: ::prost::alloc::string::String,
+    /// Of all subjects only this one exists.
+    #[prost(string, tag = "2")]
+    pub subject_id: ::prost::alloc::string::String,
+    /// What administrators and the system do does not exist: types "admin." and "system.", and actors that are operators.
+    #[prost(bool, tag = "3")]
+    pub omit_administration: bool,
+    /// Events come without ip, user agent, the actor's name and detail, and are not found by them.
+    #[prost(bool, tag = "4")]
+    pub omit_personal_data: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SearchRequest {
+    /// The filter, as in EventFilter.
+    #[prost(string, tag = "1")]
+    pub r#type: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub outcome: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub actor_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub subject_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub ip: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "6")]
+    pub from: ::core::option::Option<::prost_types::Timestamp>,
     #[prost(message, optional, tag = "7")]
     pub to: ::core::option::Option<::prost_types::Timestamp>,
     #[prost(string, tag = "8")]
@@ -90,8 +143,21 @@ pub struct SearchRequest {
     /// 1 to 100; 0 means 50.
     #[prost(uint32, tag = "9")]
     pub page_size: u32,
+    /// From next_page_token, within an hour. New events do not shift such pages.
     #[prost(string, tag = "10")]
     pub page_token: ::prost::alloc::string::String,
+    #[prost(string, tag = "11")]
+    pub q: ::prost::alloc::string::String,
+    #[prost(string, tag = "12")]
+    pub severity: ::prost::alloc::string::String,
+    /// 1 is the first. In place of page_token, no deeper than 10000 events. New events shift such pages.
+    #[prost(uint32, tag = "13")]
+    pub page: u32,
+    /// Also count.
+    #[prost(bool, tag = "14")]
+    pub with_total: bool,
+    #[prost(message, optional, tag = "15")]
+    pub scope: ::core::option::Option<Scope>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SearchResponse {
@@ -100,16 +166,251 @@ pub struct SearchResponse {
     /// Empty on the last page.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
+    /// Present when it was asked for.
+    #[prost(message, optional, tag = "3")]
+    pub total: ::core::option::Option<Total>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Total {
+    #[prost(uint64, tag = "1")]
+    pub events: u64,
+    /// Above 10000 it is the planner's guess.
+    #[prost(bool, tag = "2")]
+    pub is_estimate: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetRequest {
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub scope: ::core::option::Option<Scope>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetResponse {
     #[prost(message, optional, tag = "1")]
     pub event: ::core::option::Option<Event>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TailRequest {
+    #[prost(message, optional, tag = "1")]
+    pub filter: ::core::option::Option<EventFilter>,
+    #[prost(message, optional, tag = "2")]
+    pub scope: ::core::option::Option<Scope>,
+    /// Begins behind this seq; absent: with what comes next. 0 begins with the oldest event.
+    #[prost(int64, optional, tag = "3")]
+    pub after_seq: ::core::option::Option<i64>,
+}
+/// Comes whenever something matches, and at least every few seconds: without events it is a sign of life.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TailResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub events: ::prost::alloc::vec::Vec<Event>,
+    /// Everything up to here was looked at: where to begin again.
+    #[prost(int64, tag = "2")]
+    pub up_to_seq: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExportRequest {
+    #[prost(message, optional, tag = "1")]
+    pub filter: ::core::option::Option<EventFilter>,
+    #[prost(message, optional, tag = "2")]
+    pub scope: ::core::option::Option<Scope>,
+    #[prost(enumeration = "ExportFormat", tag = "3")]
+    pub format: i32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExportResponse {
+    #[prost(oneof = "export_response::Part", tags = "1, 2")]
+    pub part: ::core::option::Option<export_response::Part>,
+}
+/// Nested message and enum types in `ExportResponse`.
+pub mod export_response {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Part {
+        /// The next bytes of the file.
+        #[prost(bytes, tag = "1")]
+        Chunk(::prost::alloc::vec::Vec<u8>),
+        /// The end.
+        #[prost(message, tag = "2")]
+        Summary(super::ExportSummary),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExportSummary {
+    #[prost(uint64, tag = "1")]
+    pub events: u64,
+    /// Everything up to here was looked at.
+    #[prost(int64, tag = "2")]
+    pub up_to_seq: i64,
+    /// Of all chunks together, 32 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub sha256: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VerifyChainRequest {
+    /// The first event to look at; 0 means the oldest that is kept.
+    #[prost(int64, tag = "1")]
+    pub from_seq: i64,
+    /// The last one; 0 means the newest.
+    #[prost(int64, tag = "2")]
+    pub to_seq: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VerifyChainResponse {
+    /// The range that was looked at.
+    #[prost(int64, tag = "1")]
+    pub from_seq: i64,
+    #[prost(int64, tag = "2")]
+    pub to_seq: i64,
+    #[prost(uint64, tag = "3")]
+    pub events: u64,
+    /// Of the signed checkpoints in the range.
+    #[prost(uint64, tag = "4")]
+    pub checkpoints: u64,
+    /// Absent when all is well.
+    #[prost(message, optional, tag = "5")]
+    pub damage: ::core::option::Option<Damage>,
+    /// Where to go on; 0 when the range is finished or damaged.
+    #[prost(int64, tag = "6")]
+    pub next_seq: i64,
+}
+/// The first event that is not what was recorded.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Damage {
+    #[prost(int64, tag = "1")]
+    pub seq: i64,
+    /// Stable code of what is wrong, such as hash_mismatch, missing, chain_broken, checkpoint_mismatch, signature_invalid or truncated.
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    /// For people.
+    #[prost(string, tag = "3")]
+    pub detail: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListCheckpointsRequest {
+    /// 1 to 100; 0 means 50.
+    #[prost(uint32, tag = "1")]
+    pub page_size: u32,
+    /// Only those of lower seq; 0 means the newest.
+    #[prost(int64, tag = "2")]
+    pub before_seq: i64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListCheckpointsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub checkpoints: ::prost::alloc::vec::Vec<Checkpoint>,
+    /// The before_seq of the next page; 0 on the last page.
+    #[prost(int64, tag = "2")]
+    pub next_before_seq: i64,
+}
+/// States that the log ended with this event, signed by a key that is not in the database.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Checkpoint {
+    #[prost(int64, tag = "1")]
+    pub seq: i64,
+    /// The hash of that event, 32 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub hash: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, optional, tag = "3")]
+    pub signed_at: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(string, tag = "4")]
+    pub key_id: ::prost::alloc::string::String,
+    /// Ed25519, 64 bytes.
+    #[prost(bytes = "vec", tag = "5")]
+    pub signature: ::prost::alloc::vec::Vec<u8>,
+    /// Whether it is in the archive too; false where none is configured.
+    #[prost(bool, tag = "6")]
+    pub archived: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EraseSubjectRequest {
+    /// UUID of the user.
+    #[prost(string, tag = "1")]
+    pub subject_id: ::prost::alloc::string::String,
+    /// Why, for the log: a code in snake_case.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    /// The administrator on whose behalf, a UUID; empty for the caller itself.
+    #[prost(string, tag = "3")]
+    pub actor_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EraseSubjectResponse {
+    /// Since when.
+    #[prost(message, optional, tag = "1")]
+    pub erased_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whether there was something to erase that was not erased before.
+    #[prost(bool, tag = "2")]
+    pub changed: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StatsRequest {
+    #[prost(message, optional, tag = "1")]
+    pub filter: ::core::option::Option<EventFilter>,
+    #[prost(message, optional, tag = "2")]
+    pub scope: ::core::option::Option<Scope>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StatsResponse {
+    /// By type and outcome, the most frequent first.
+    #[prost(message, repeated, tag = "1")]
+    pub counts: ::prost::alloc::vec::Vec<Count>,
+    /// How many events were counted, the newest ones: no more than 100000.
+    #[prost(uint64, tag = "2")]
+    pub events: u64,
+    /// The oldest event that was counted.
+    #[prost(message, optional, tag = "3")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whether there are older ones that match.
+    #[prost(bool, tag = "4")]
+    pub is_partial: bool,
+    /// The newest event of the whole log; 0 when it is empty.
+    #[prost(int64, tag = "5")]
+    pub last_seq: i64,
+    /// How many events the whole log has, as the planner guesses.
+    #[prost(uint64, tag = "6")]
+    pub log_events_estimate: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Count {
+    #[prost(string, tag = "1")]
+    pub r#type: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub outcome: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub events: u64,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ExportFormat {
+    /// CSV.
+    Unspecified = 0,
+    /// RFC 4180 with a header line, in UTF-8. A cell that a spreadsheet would take for a formula begins with an apostrophe.
+    Csv = 1,
+    /// One JSON object a line.
+    Ndjson = 2,
+}
+impl ExportFormat {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "EXPORT_FORMAT_UNSPECIFIED",
+            Self::Csv => "EXPORT_FORMAT_CSV",
+            Self::Ndjson => "EXPORT_FORMAT_NDJSON",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "EXPORT_FORMAT_UNSPECIFIED" => Some(Self::Unspecified),
+            "EXPORT_FORMAT_CSV" => Some(Self::Csv),
+            "EXPORT_FORMAT_NDJSON" => Some(Self::Ndjson),
+            _ => None,
+        }
+    }
 }
 /// Generated client implementations.
 pub mod audit_service_client {
@@ -122,6 +423,8 @@ pub mod audit_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
+    /// Every method may also answer UNAVAILABLE (reason unavailable) while the database is away or too slow, and PERMISSION_DENIED (reason
+    /// caller_not_allowed) to a caller whose role is not in the table of callers.
     #[derive(Debug, Clone)]
     pub struct AuditServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -202,8 +505,9 @@ pub mod audit_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Events that match every given filter, newest first. INVALID_ARGUMENT with reason page_token_invalid or
-        /// filter_invalid.
+        /// Events that match every given filter, newest first. INVALID_ARGUMENT with reason page_token_invalid (not ours, changed, expired, or of
+        /// another search, caller or viewer), page_too_deep or filter_invalid; PERMISSION_DENIED with reason scope_exceeded for a filter by what
+        /// the scope hides.
         pub async fn search(
             &mut self,
             request: impl tonic::IntoRequest<super::SearchRequest>,
@@ -225,7 +529,7 @@ pub mod audit_service_client {
                 .insert(GrpcMethod::new("feature_auth.audit.v1.AuditService", "Search"));
             self.inner.unary(req, path, codec).await
         }
-        /// One event. NOT_FOUND with reason event_not_found.
+        /// One event. NOT_FOUND with reason event_not_found, also for one outside of the scope.
         pub async fn get(
             &mut self,
             request: impl tonic::IntoRequest<super::GetRequest>,
@@ -247,6 +551,167 @@ pub mod audit_service_client {
                 .insert(GrpcMethod::new("feature_auth.audit.v1.AuditService", "Get"));
             self.inner.unary(req, path, codec).await
         }
+        /// Events as they arrive, oldest first, until the caller goes away. Errors as those of Search; RESOURCE_EXHAUSTED with reason
+        /// too_many_streams; UNAVAILABLE with reason tail_too_slow when the caller does not keep up, or stopping. After an error it goes on
+        /// from the last up_to_seq that was received.
+        pub async fn tail(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TailRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::TailResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/feature_auth.audit.v1.AuditService/Tail",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("feature_auth.audit.v1.AuditService", "Tail"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Every event that matches and was recorded before the call, oldest first, as a file in pieces. It is whole only when the summary came.
+        /// Errors as those of Search; RESOURCE_EXHAUSTED with reason too_many_streams; UNAVAILABLE with reason stopping.
+        pub async fn export(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExportRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ExportResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/feature_auth.audit.v1.AuditService/Export",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("feature_auth.audit.v1.AuditService", "Export"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Whether events are what was recorded. One call looks at as many as fit into its deadline; a range that is not finished goes on from
+        /// next_seq. INVALID_ARGUMENT with reason range_invalid.
+        pub async fn verify_chain(
+            &mut self,
+            request: impl tonic::IntoRequest<super::VerifyChainRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::VerifyChainResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/feature_auth.audit.v1.AuditService/VerifyChain",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("feature_auth.audit.v1.AuditService", "VerifyChain"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Signed checkpoints, newest first. INVALID_ARGUMENT with reason range_invalid.
+        pub async fn list_checkpoints(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListCheckpointsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListCheckpointsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/feature_auth.audit.v1.AuditService/ListCheckpoints",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "feature_auth.audit.v1.AuditService",
+                        "ListCheckpoints",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes the personal data of a subject unreadable for ever, here and in every copy that is sealed with the same key. Saying it again
+        /// changes nothing. INVALID_ARGUMENT with reason subject_invalid or reason_invalid.
+        pub async fn erase_subject(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EraseSubjectRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EraseSubjectResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/feature_auth.audit.v1.AuditService/EraseSubject",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("feature_auth.audit.v1.AuditService", "EraseSubject"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// How much of what was recorded lately. Errors as those of Search.
+        pub async fn stats(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StatsRequest>,
+        ) -> std::result::Result<tonic::Response<super::StatsResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/feature_auth.audit.v1.AuditService/Stats",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("feature_auth.audit.v1.AuditService", "Stats"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -262,18 +727,77 @@ pub mod audit_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with AuditServiceServer.
     #[async_trait]
     pub trait AuditService: std::marker::Send + std::marker::Sync + 'static {
-        /// Events that match every given filter, newest first. INVALID_ARGUMENT with reason page_token_invalid or
-        /// filter_invalid.
+        /// Events that match every given filter, newest first. INVALID_ARGUMENT with reason page_token_invalid (not ours, changed, expired, or of
+        /// another search, caller or viewer), page_too_deep or filter_invalid; PERMISSION_DENIED with reason scope_exceeded for a filter by what
+        /// the scope hides.
         async fn search(
             &self,
             request: tonic::Request<super::SearchRequest>,
         ) -> std::result::Result<tonic::Response<super::SearchResponse>, tonic::Status>;
-        /// One event. NOT_FOUND with reason event_not_found.
+        /// One event. NOT_FOUND with reason event_not_found, also for one outside of the scope.
         async fn get(
             &self,
             request: tonic::Request<super::GetRequest>,
         ) -> std::result::Result<tonic::Response<super::GetResponse>, tonic::Status>;
+        /// Server streaming response type for the Tail method.
+        type TailStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::TailResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Events as they arrive, oldest first, until the caller goes away. Errors as those of Search; RESOURCE_EXHAUSTED with reason
+        /// too_many_streams; UNAVAILABLE with reason tail_too_slow when the caller does not keep up, or stopping. After an error it goes on
+        /// from the last up_to_seq that was received.
+        async fn tail(
+            &self,
+            request: tonic::Request<super::TailRequest>,
+        ) -> std::result::Result<tonic::Response<Self::TailStream>, tonic::Status>;
+        /// Server streaming response type for the Export method.
+        type ExportStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ExportResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Every event that matches and was recorded before the call, oldest first, as a file in pieces. It is whole only when the summary came.
+        /// Errors as those of Search; RESOURCE_EXHAUSTED with reason too_many_streams; UNAVAILABLE with reason stopping.
+        async fn export(
+            &self,
+            request: tonic::Request<super::ExportRequest>,
+        ) -> std::result::Result<tonic::Response<Self::ExportStream>, tonic::Status>;
+        /// Whether events are what was recorded. One call looks at as many as fit into its deadline; a range that is not finished goes on from
+        /// next_seq. INVALID_ARGUMENT with reason range_invalid.
+        async fn verify_chain(
+            &self,
+            request: tonic::Request<super::VerifyChainRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::VerifyChainResponse>,
+            tonic::Status,
+        >;
+        /// Signed checkpoints, newest first. INVALID_ARGUMENT with reason range_invalid.
+        async fn list_checkpoints(
+            &self,
+            request: tonic::Request<super::ListCheckpointsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListCheckpointsResponse>,
+            tonic::Status,
+        >;
+        /// Makes the personal data of a subject unreadable for ever, here and in every copy that is sealed with the same key. Saying it again
+        /// changes nothing. INVALID_ARGUMENT with reason subject_invalid or reason_invalid.
+        async fn erase_subject(
+            &self,
+            request: tonic::Request<super::EraseSubjectRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EraseSubjectResponse>,
+            tonic::Status,
+        >;
+        /// How much of what was recorded lately. Errors as those of Search.
+        async fn stats(
+            &self,
+            request: tonic::Request<super::StatsRequest>,
+        ) -> std::result::Result<tonic::Response<super::StatsResponse>, tonic::Status>;
     }
+    /// Every method may also answer UNAVAILABLE (reason unavailable) while the database is away or too slow, and PERMISSION_DENIED (reason
+    /// caller_not_allowed) to a caller whose role is not in the table of callers.
     #[derive(Debug)]
     pub struct AuditServiceServer<T> {
         inner: Arc<T>,
@@ -423,6 +947,277 @@ pub mod audit_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/feature_auth.audit.v1.AuditService/Tail" => {
+                    #[allow(non_camel_case_types)]
+                    struct TailSvc<T: AuditService>(pub Arc<T>);
+                    impl<
+                        T: AuditService,
+                    > tonic::server::ServerStreamingService<super::TailRequest>
+                    for TailSvc<T> {
+                        type Response = super::TailResponse;
+                        type ResponseStream = T::TailStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TailRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AuditService>::tail(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TailSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/feature_auth.audit.v1.AuditService/Export" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExportSvc<T: AuditService>(pub Arc<T>);
+                    impl<
+                        T: AuditService,
+                    > tonic::server::ServerStreamingService<super::ExportRequest>
+                    for ExportSvc<T> {
+                        type Response = super::ExportResponse;
+                        type ResponseStream = T::ExportStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExportRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AuditService>::export(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExportSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/feature_auth.audit.v1.AuditService/VerifyChain" => {
+                    #[allow(non_camel_case_types)]
+                    struct VerifyChainSvc<T: AuditService>(pub Arc<T>);
+                    impl<
+                        T: AuditService,
+                    > tonic::server::UnaryService<super::VerifyChainRequest>
+                    for VerifyChainSvc<T> {
+                        type Response = super::VerifyChainResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::VerifyChainRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AuditService>::verify_chain(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = VerifyChainSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/feature_auth.audit.v1.AuditService/ListCheckpoints" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListCheckpointsSvc<T: AuditService>(pub Arc<T>);
+                    impl<
+                        T: AuditService,
+                    > tonic::server::UnaryService<super::ListCheckpointsRequest>
+                    for ListCheckpointsSvc<T> {
+                        type Response = super::ListCheckpointsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListCheckpointsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AuditService>::list_checkpoints(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListCheckpointsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/feature_auth.audit.v1.AuditService/EraseSubject" => {
+                    #[allow(non_camel_case_types)]
+                    struct EraseSubjectSvc<T: AuditService>(pub Arc<T>);
+                    impl<
+                        T: AuditService,
+                    > tonic::server::UnaryService<super::EraseSubjectRequest>
+                    for EraseSubjectSvc<T> {
+                        type Response = super::EraseSubjectResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EraseSubjectRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AuditService>::erase_subject(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EraseSubjectSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/feature_auth.audit.v1.AuditService/Stats" => {
+                    #[allow(non_camel_case_types)]
+                    struct StatsSvc<T: AuditService>(pub Arc<T>);
+                    impl<
+                        T: AuditService,
+                    > tonic::server::UnaryService<super::StatsRequest> for StatsSvc<T> {
+                        type Response = super::StatsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StatsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AuditService>::stats(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StatsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -22,7 +22,7 @@ pub struct Message {
     /// The Message-ID header.
     #[prost(string, tag = "9")]
     pub message_id: ::prost::alloc::string::String,
-    /// The mail server's last answer.
+    /// The provider's last answer.
     #[prost(string, tag = "10")]
     pub last_reply: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "11")]
@@ -33,16 +33,49 @@ pub struct Message {
     pub expires_at: ::core::option::Option<::prost_types::Timestamp>,
     #[prost(message, optional, tag = "14")]
     pub sent_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The provider that was asked last.
+    #[prost(string, tag = "15")]
+    pub provider: ::prost::alloc::string::String,
+    /// While it is failed: refused, unrenderable or ambiguous.
+    #[prost(string, tag = "16")]
+    pub failure: ::prost::alloc::string::String,
+    /// While it is deferred.
+    #[prost(message, optional, tag = "17")]
+    pub retry_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// While it is failed: whether Retry would still work.
+    #[prost(bool, tag = "18")]
+    pub retryable: bool,
+}
+/// A change of a message's state. Several in state sending with the same attempt are providers that were asked one after the other.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Transition {
+    #[prost(enumeration = "MessageState", tag = "1")]
+    pub state: i32,
+    /// 0 before the first.
+    #[prost(uint32, tag = "2")]
+    pub attempt: u32,
+    #[prost(string, tag = "3")]
+    pub provider: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub reply: ::prost::alloc::string::String,
+    /// Who wanted it, where it was not the mailer itself.
+    #[prost(string, tag = "5")]
+    pub actor: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "6")]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetMessageRequest {
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetMessageResponse {
     #[prost(message, optional, tag = "1")]
     pub message: ::core::option::Option<Message>,
+    /// Oldest first.
+    #[prost(message, repeated, tag = "2")]
+    pub history: ::prost::alloc::vec::Vec<Transition>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListMessagesRequest {
@@ -60,6 +93,9 @@ pub struct ListMessagesRequest {
     pub page_size: u32,
     #[prost(string, tag = "5")]
     pub page_token: ::prost::alloc::string::String,
+    /// Only messages of this template.
+    #[prost(string, tag = "6")]
+    pub template: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListMessagesResponse {
@@ -69,22 +105,181 @@ pub struct ListMessagesResponse {
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetryRequest {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Who wants it, for the history; the caller's role where it is empty.
+    #[prost(string, tag = "2")]
+    pub actor: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetryResponse {
+    #[prost(message, optional, tag = "1")]
+    pub message: ::core::option::Option<Message>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelRequest {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Who wants it, for the history; the caller's role where it is empty.
+    #[prost(string, tag = "2")]
+    pub actor: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelResponse {
+    #[prost(message, optional, tag = "1")]
+    pub message: ::core::option::Option<Message>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadLetter {
+    /// For Redrive: the message's UUID, or what the broker knows it by.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(enumeration = "DeadLetterSource", tag = "2")]
+    pub source: i32,
+    /// Why: a code.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// What a provider said, or what the broker did.
+    #[prost(string, tag = "4")]
+    pub detail: ::prost::alloc::string::String,
+    /// Of a message.
+    #[prost(string, tag = "5")]
+    pub template: ::prost::alloc::string::String,
+    /// Of a message.
+    #[prost(string, tag = "6")]
+    pub to: ::prost::alloc::string::String,
+    /// Of what the broker keeps: the queue that it came from.
+    #[prost(string, tag = "7")]
+    pub queue: ::prost::alloc::string::String,
+    /// Of a message, or of what the broker keeps where that is known.
+    #[prost(message, optional, tag = "8")]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListDeadLettersRequest {
+    /// 1 to 100; 0 means 50. Counts the messages; of what the broker keeps up to 100 come with the first page.
+    #[prost(uint32, tag = "1")]
+    pub page_size: u32,
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListDeadLettersResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub dead_letters: ::prost::alloc::vec::Vec<DeadLetter>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+    /// How many the broker keeps, listed or not; only on the first page.
+    #[prost(uint32, tag = "3")]
+    pub in_broker: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RedriveRequest {
+    /// Up to 100 ids of dead letters.
+    #[prost(string, repeated, tag = "1")]
+    pub ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// All of them, up to 1000 of each source at a time; instead of ids.
+    #[prost(bool, tag = "2")]
+    pub all: bool,
+    /// With all: only those with this reason.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// Who wants it, for the history; the caller's role where it is empty.
+    #[prost(string, tag = "4")]
+    pub actor: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RedriveResponse {
+    #[prost(uint32, tag = "1")]
+    pub redriven: u32,
+    /// Those of the ids that are no dead letters, or can be tried no more.
+    #[prost(string, repeated, tag = "2")]
+    pub not_redriven: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RenderPreviewRequest {
+    #[prost(string, tag = "1")]
+    pub template: ::prost::alloc::string::String,
+    /// en or de.
+    #[prost(string, tag = "2")]
+    pub locale: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RenderPreviewResponse {
+    #[prost(string, tag = "1")]
+    pub subject: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub html: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SendTestRequest {
+    #[prost(string, tag = "1")]
+    pub to: ::prost::alloc::string::String,
+    /// en or de; en where it is empty.
+    #[prost(string, tag = "2")]
+    pub locale: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SendTestResponse {
+    /// Id of the message, for GetMessage; there as soon as a worker took it.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProviderStatusRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProviderStatusResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub providers: ::prost::alloc::vec::Vec<Provider>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Provider {
+    /// smtp, smtp_fallback or sendgrid.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Where it is, without user and password.
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(enumeration = "BreakerState", tag = "3")]
+    pub breaker: i32,
+    /// While the breaker is open: when it is tried again.
+    #[prost(message, optional, tag = "4")]
+    pub retry_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Mails that it was asked to take and could not be asked, or did not answer, of the last ones.
+    #[prost(uint32, tag = "5")]
+    pub recent_failures: u32,
+    #[prost(string, tag = "6")]
+    pub last_error: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "7")]
+    pub last_error_at: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "8")]
+    pub last_success_at: ::core::option::Option<::prost_types::Timestamp>,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum MessageState {
     Unspecified = 0,
-    /// Accepted and not tried yet.
+    /// Accepted and not tried yet, or to be tried at once.
     Queued = 1,
-    /// A worker is talking to the mail server.
+    /// A worker is talking to a provider.
     Sending = 2,
-    /// The mail server took it.
+    /// A provider took it.
     Sent = 3,
-    /// The mail server asked to try later.
+    /// To be tried again later.
     Deferred = 4,
-    /// The mail server refused it for good, or it cannot be rendered.
+    /// A provider refused it for good, or it cannot be rendered, or nobody knows whether it was taken.
     Failed = 5,
     /// Its time was over before it could be sent.
     Expired = 6,
+    /// A later message of its kind took its place.
+    Superseded = 7,
+    /// Somebody gave it up.
+    Cancelled = 8,
 }
 impl MessageState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -100,6 +295,8 @@ impl MessageState {
             Self::Deferred => "MESSAGE_STATE_DEFERRED",
             Self::Failed => "MESSAGE_STATE_FAILED",
             Self::Expired => "MESSAGE_STATE_EXPIRED",
+            Self::Superseded => "MESSAGE_STATE_SUPERSEDED",
+            Self::Cancelled => "MESSAGE_STATE_CANCELLED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -112,6 +309,74 @@ impl MessageState {
             "MESSAGE_STATE_DEFERRED" => Some(Self::Deferred),
             "MESSAGE_STATE_FAILED" => Some(Self::Failed),
             "MESSAGE_STATE_EXPIRED" => Some(Self::Expired),
+            "MESSAGE_STATE_SUPERSEDED" => Some(Self::Superseded),
+            "MESSAGE_STATE_CANCELLED" => Some(Self::Cancelled),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum DeadLetterSource {
+    Unspecified = 0,
+    /// A message that failed.
+    Message = 1,
+    /// In the queue mailer.dead.
+    Broker = 2,
+}
+impl DeadLetterSource {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DEAD_LETTER_SOURCE_UNSPECIFIED",
+            Self::Message => "DEAD_LETTER_SOURCE_MESSAGE",
+            Self::Broker => "DEAD_LETTER_SOURCE_BROKER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DEAD_LETTER_SOURCE_UNSPECIFIED" => Some(Self::Unspecified),
+            "DEAD_LETTER_SOURCE_MESSAGE" => Some(Self::Message),
+            "DEAD_LETTER_SOURCE_BROKER" => Some(Self::Broker),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum BreakerState {
+    Unspecified = 0,
+    /// It is asked.
+    Closed = 1,
+    /// It is passed over.
+    Open = 2,
+    /// One mail tries whether it is back.
+    HalfOpen = 3,
+}
+impl BreakerState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "BREAKER_STATE_UNSPECIFIED",
+            Self::Closed => "BREAKER_STATE_CLOSED",
+            Self::Open => "BREAKER_STATE_OPEN",
+            Self::HalfOpen => "BREAKER_STATE_HALF_OPEN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "BREAKER_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "BREAKER_STATE_CLOSED" => Some(Self::Closed),
+            "BREAKER_STATE_OPEN" => Some(Self::Open),
+            "BREAKER_STATE_HALF_OPEN" => Some(Self::HalfOpen),
             _ => None,
         }
     }
@@ -207,7 +472,7 @@ pub mod mailer_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// One message. NOT_FOUND with reason message_not_found.
+        /// One message with its history. NOT_FOUND with reason message_not_found.
         pub async fn get_message(
             &mut self,
             request: impl tonic::IntoRequest<super::GetMessageRequest>,
@@ -264,6 +529,203 @@ pub mod mailer_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Tries a message again, at once: one that failed, or one that waits. It keeps its Message-ID.
+        /// NOT_FOUND with reason message_not_found, FAILED_PRECONDITION with reason message_not_retryable.
+        pub async fn retry(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RetryRequest>,
+        ) -> std::result::Result<tonic::Response<super::RetryResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/feature_auth.mailer.v1.MailerService/Retry",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("feature_auth.mailer.v1.MailerService", "Retry"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives up a message that nobody is sending. NOT_FOUND with reason message_not_found, FAILED_PRECONDITION with reason
+        /// message_not_cancellable.
+        pub async fn cancel(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CancelRequest>,
+        ) -> std::result::Result<tonic::Response<super::CancelResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/feature_auth.mailer.v1.MailerService/Cancel",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("feature_auth.mailer.v1.MailerService", "Cancel"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// What was given up and could be tried again: messages that failed, newest first, and on the first page what the broker keeps in
+        /// mailer.dead because it is no mail command. UNAVAILABLE with reason broker_unavailable on the first page.
+        pub async fn list_dead_letters(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListDeadLettersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDeadLettersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/feature_auth.mailer.v1.MailerService/ListDeadLetters",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "feature_auth.mailer.v1.MailerService",
+                        "ListDeadLetters",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Tries dead letters again: messages that failed are queued, and what is in mailer.dead goes back to the queue that it came from.
+        /// INVALID_ARGUMENT with reason selection_invalid unless ids or all are given; UNAVAILABLE with reason broker_unavailable.
+        pub async fn redrive(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RedriveRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RedriveResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/feature_auth.mailer.v1.MailerService/Redrive",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("feature_auth.mailer.v1.MailerService", "Redrive"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// A template with sample parameters. INVALID_ARGUMENT with reason template_invalid or locale_invalid.
+        pub async fn render_preview(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RenderPreviewRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RenderPreviewResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/feature_auth.mailer.v1.MailerService/RenderPreview",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "feature_auth.mailer.v1.MailerService",
+                        "RenderPreview",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Sends a test mail the way of every other mail: sealed, through the broker. INVALID_ARGUMENT with reason recipient_invalid or
+        /// locale_invalid, UNAVAILABLE with reason broker_unavailable.
+        pub async fn send_test(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SendTestRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SendTestResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/feature_auth.mailer.v1.MailerService/SendTest",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("feature_auth.mailer.v1.MailerService", "SendTest"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Whom mails are handed to, in the order in which they are asked, and how each of them does, as seen by the replica that answers.
+        pub async fn provider_status(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ProviderStatusRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProviderStatusResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/feature_auth.mailer.v1.MailerService/ProviderStatus",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "feature_auth.mailer.v1.MailerService",
+                        "ProviderStatus",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -279,7 +741,7 @@ pub mod mailer_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with MailerServiceServer.
     #[async_trait]
     pub trait MailerService: std::marker::Send + std::marker::Sync + 'static {
-        /// One message. NOT_FOUND with reason message_not_found.
+        /// One message with its history. NOT_FOUND with reason message_not_found.
         async fn get_message(
             &self,
             request: tonic::Request<super::GetMessageRequest>,
@@ -293,6 +755,58 @@ pub mod mailer_service_server {
             request: tonic::Request<super::ListMessagesRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListMessagesResponse>,
+            tonic::Status,
+        >;
+        /// Tries a message again, at once: one that failed, or one that waits. It keeps its Message-ID.
+        /// NOT_FOUND with reason message_not_found, FAILED_PRECONDITION with reason message_not_retryable.
+        async fn retry(
+            &self,
+            request: tonic::Request<super::RetryRequest>,
+        ) -> std::result::Result<tonic::Response<super::RetryResponse>, tonic::Status>;
+        /// Gives up a message that nobody is sending. NOT_FOUND with reason message_not_found, FAILED_PRECONDITION with reason
+        /// message_not_cancellable.
+        async fn cancel(
+            &self,
+            request: tonic::Request<super::CancelRequest>,
+        ) -> std::result::Result<tonic::Response<super::CancelResponse>, tonic::Status>;
+        /// What was given up and could be tried again: messages that failed, newest first, and on the first page what the broker keeps in
+        /// mailer.dead because it is no mail command. UNAVAILABLE with reason broker_unavailable on the first page.
+        async fn list_dead_letters(
+            &self,
+            request: tonic::Request<super::ListDeadLettersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDeadLettersResponse>,
+            tonic::Status,
+        >;
+        /// Tries dead letters again: messages that failed are queued, and what is in mailer.dead goes back to the queue that it came from.
+        /// INVALID_ARGUMENT with reason selection_invalid unless ids or all are given; UNAVAILABLE with reason broker_unavailable.
+        async fn redrive(
+            &self,
+            request: tonic::Request<super::RedriveRequest>,
+        ) -> std::result::Result<tonic::Response<super::RedriveResponse>, tonic::Status>;
+        /// A template with sample parameters. INVALID_ARGUMENT with reason template_invalid or locale_invalid.
+        async fn render_preview(
+            &self,
+            request: tonic::Request<super::RenderPreviewRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RenderPreviewResponse>,
+            tonic::Status,
+        >;
+        /// Sends a test mail the way of every other mail: sealed, through the broker. INVALID_ARGUMENT with reason recipient_invalid or
+        /// locale_invalid, UNAVAILABLE with reason broker_unavailable.
+        async fn send_test(
+            &self,
+            request: tonic::Request<super::SendTestRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SendTestResponse>,
+            tonic::Status,
+        >;
+        /// Whom mails are handed to, in the order in which they are asked, and how each of them does, as seen by the replica that answers.
+        async fn provider_status(
+            &self,
+            request: tonic::Request<super::ProviderStatusRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProviderStatusResponse>,
             tonic::Status,
         >;
     }
@@ -447,6 +961,321 @@ pub mod mailer_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListMessagesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/feature_auth.mailer.v1.MailerService/Retry" => {
+                    #[allow(non_camel_case_types)]
+                    struct RetrySvc<T: MailerService>(pub Arc<T>);
+                    impl<
+                        T: MailerService,
+                    > tonic::server::UnaryService<super::RetryRequest> for RetrySvc<T> {
+                        type Response = super::RetryResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RetryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MailerService>::retry(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RetrySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/feature_auth.mailer.v1.MailerService/Cancel" => {
+                    #[allow(non_camel_case_types)]
+                    struct CancelSvc<T: MailerService>(pub Arc<T>);
+                    impl<
+                        T: MailerService,
+                    > tonic::server::UnaryService<super::CancelRequest>
+                    for CancelSvc<T> {
+                        type Response = super::CancelResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CancelRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MailerService>::cancel(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CancelSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/feature_auth.mailer.v1.MailerService/ListDeadLetters" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListDeadLettersSvc<T: MailerService>(pub Arc<T>);
+                    impl<
+                        T: MailerService,
+                    > tonic::server::UnaryService<super::ListDeadLettersRequest>
+                    for ListDeadLettersSvc<T> {
+                        type Response = super::ListDeadLettersResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListDeadLettersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MailerService>::list_dead_letters(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListDeadLettersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/feature_auth.mailer.v1.MailerService/Redrive" => {
+                    #[allow(non_camel_case_types)]
+                    struct RedriveSvc<T: MailerService>(pub Arc<T>);
+                    impl<
+                        T: MailerService,
+                    > tonic::server::UnaryService<super::RedriveRequest>
+                    for RedriveSvc<T> {
+                        type Response = super::RedriveResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RedriveRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MailerService>::redrive(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RedriveSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/feature_auth.mailer.v1.MailerService/RenderPreview" => {
+                    #[allow(non_camel_case_types)]
+                    struct RenderPreviewSvc<T: MailerService>(pub Arc<T>);
+                    impl<
+                        T: MailerService,
+                    > tonic::server::UnaryService<super::RenderPreviewRequest>
+                    for RenderPreviewSvc<T> {
+                        type Response = super::RenderPreviewResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RenderPreviewRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MailerService>::render_preview(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RenderPreviewSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/feature_auth.mailer.v1.MailerService/SendTest" => {
+                    #[allow(non_camel_case_types)]
+                    struct SendTestSvc<T: MailerService>(pub Arc<T>);
+                    impl<
+                        T: MailerService,
+                    > tonic::server::UnaryService<super::SendTestRequest>
+                    for SendTestSvc<T> {
+                        type Response = super::SendTestResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SendTestRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MailerService>::send_test(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SendTestSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/feature_auth.mailer.v1.MailerService/ProviderStatus" => {
+                    #[allow(non_camel_case_types)]
+                    struct ProviderStatusSvc<T: MailerService>(pub Arc<T>);
+                    impl<
+                        T: MailerService,
+                    > tonic::server::UnaryService<super::ProviderStatusRequest>
+                    for ProviderStatusSvc<T> {
+                        type Response = super::ProviderStatusResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ProviderStatusRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MailerService>::provider_status(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ProviderStatusSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
