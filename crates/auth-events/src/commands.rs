@@ -72,6 +72,10 @@ pub enum MailTemplate {
     AccountLocked,
     /// Tells an owner when their account will be deleted, and how to keep it.
     AccountDeletion,
+    /// Asks somebody whose account an administrator created to accept it.
+    Invitation,
+    /// Shows an operator that mail arrives.
+    Test,
 }
 
 impl MailTemplate {
@@ -90,6 +94,8 @@ impl MailTemplate {
         Self::SessionStolen,
         Self::AccountLocked,
         Self::AccountDeletion,
+        Self::Invitation,
+        Self::Test,
     ];
 
     /// The name in JSON, file names and metrics.
@@ -109,6 +115,8 @@ impl MailTemplate {
             Self::SessionStolen => "session_stolen",
             Self::AccountLocked => "account_locked",
             Self::AccountDeletion => "account_deletion",
+            Self::Invitation => "invitation",
+            Self::Test => "test",
         }
     }
 }
@@ -309,6 +317,20 @@ pub enum MailParameters {
         /// When it is too late.
         deletes_at: DateTime<Utc>,
     },
+    /// For [`MailTemplate::Invitation`].
+    Invitation {
+        /// The name to greet, if one was given.
+        display_name: Option<String>,
+        /// Where to accept and choose a password, with the token.
+        link: String,
+        /// Days until the link expires.
+        expires_in_days: u32,
+    },
+    /// For [`MailTemplate::Test`].
+    Test {
+        /// When an operator asked for it.
+        requested_at: DateTime<Utc>,
+    },
 }
 
 impl MailParameters {
@@ -329,6 +351,8 @@ impl MailParameters {
             Self::SessionStolen { .. } => MailTemplate::SessionStolen,
             Self::AccountLocked { .. } => MailTemplate::AccountLocked,
             Self::AccountDeletion { .. } => MailTemplate::AccountDeletion,
+            Self::Invitation { .. } => MailTemplate::Invitation,
+            Self::Test { .. } => MailTemplate::Test,
         }
     }
 
@@ -348,7 +372,9 @@ impl MailParameters {
             | Self::RecoveryCodeUsed { display_name, .. }
             | Self::SessionStolen { display_name, .. }
             | Self::AccountLocked { display_name, .. }
-            | Self::AccountDeletion { display_name, .. } => display_name.as_deref(),
+            | Self::AccountDeletion { display_name, .. }
+            | Self::Invitation { display_name, .. } => display_name.as_deref(),
+            Self::Test { .. } => None,
         }
     }
 }

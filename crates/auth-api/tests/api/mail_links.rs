@@ -56,7 +56,10 @@ fn one_time_token(mail: &MailParameters) -> Option<String> {
         | MailParameters::RecoveryCodeUsed { secure_link, .. }
         | MailParameters::SessionStolen { secure_link, .. } => token_of(secure_link, "secure-account"),
         MailParameters::AccountDeletion { restore_link, .. } => token_of(restore_link, "restore-account"),
-        MailParameters::AlreadyRegistered { .. } | MailParameters::AccountLocked { .. } => return None,
+        MailParameters::AlreadyRegistered { .. }
+        | MailParameters::AccountLocked { .. }
+        | MailParameters::Invitation { .. }
+        | MailParameters::Test { .. } => return None,
     })
 }
 

@@ -28,13 +28,26 @@ pub struct MailCommand {
     pub to: Address,
     /// After this it is not sent.
     pub expires_at: DateTime<Utc>,
+    /// Mails of this kind that were requested before are obsolete.
+    pub supersedes: Option<String>,
     /// What to say.
     pub parameters: MailParameters,
+    /// The command as it came, with its seal, for another try.
+    pub envelope: Vec<u8>,
 }
+
+/// The longest command that is read. Ours have a few kilobytes.
+const MAX_BYTES: usize = 256 * 1024;
+
+/// The longest key of a kind that is kept.
+const MAX_KIND_CHARS: usize = 200;
 
 /// Why a message on the queue is no mail that we can send, now or ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
+    /// It is longer than any command.
+    #[error("too large")]
+    TooLarge,
     /// It is not an envelope.
     #[error("not an envelope")]
     NotAnEnvelope,
@@ -63,6 +76,7 @@ impl Refusal {
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
+            Self::TooLarge => "too_large",
             Self::NotAnEnvelope => "not_an_envelope",
             Self::UnknownType => "unknown_type",
             Self::UnknownVersion => "unknown_version",
@@ -77,6 +91,9 @@ impl Refusal {
 impl MailCommand {
     /// Understands the body of a message and opens its seal with `key`.
     pub fn open(payload: &[u8], key: &MailboxPrivateKey) -> Result<Self, Refusal> {
+        if payload.len() > MAX_BYTES {
+            return Err(Refusal::TooLarge);
+        }
         let envelope: RawEnvelope = serde_json::from_slice(payload).map_err(|_| Refusal::NotAnEnvelope)?;
         if envelope.specversion != "1.0" {
             return Err(Refusal::NotAnEnvelope);
@@ -87,7 +104,8 @@ impl MailCommand {
         if envelope.version == 0 || envelope.version.abs_diff(MailSend::VERSION) > 1 {
             return Err(Refusal::UnknownVersion);
         }
-        Self::from_envelope(envelope, key)
+        let command = Self::from_envelope(envelope, key)?;
+        Ok(Self { envelope: payload.to_vec(), ..command })
     }
 
     /// What it says, without what it is filled with.
@@ -99,6 +117,9 @@ impl MailCommand {
     fn from_envelope(envelope: RawEnvelope, key: &MailboxPrivateKey) -> Result<Self, Refusal> {
         let Envelope { id, subject, time, data, .. } = envelope;
         let mail: MailSend = serde_json::from_value(data).map_err(|_| Refusal::MalformedData)?;
+        if mail.supersedes.as_ref().is_some_and(|key| key.chars().count() > MAX_KIND_CHARS) {
+            return Err(Refusal::MalformedData);
+        }
         let to = recipient(&mail.to)?;
         let sealed = BASE64_STANDARD.decode(&mail.sealed).map_err(|_| Refusal::MalformedData)?;
         let opened =
@@ -116,13 +137,15 @@ impl MailCommand {
             lane: mail.lane,
             to,
             expires_at: mail.expires_at,
+            supersedes: mail.supersedes,
             parameters,
+            envelope: Vec::new(),
         })
     }
 }
 
-/// Addresses carry A-labels and ASCII local parts since registration; a mail server need not understand anything else.
-fn recipient(text: &str) -> Result<Address, Refusal> {
+/// The recipient that `text` names. Addresses carry A-labels and ASCII local parts since registration; a mail server need not understand anything else.
+pub fn recipient(text: &str) -> Result<Address, Refusal> {
     let plain = text.is_ascii() && !text.bytes().any(|byte| byte.is_ascii_control() || byte == b' ');
     let address = Address::from_str(text).map_err(|_| Refusal::BadRecipient)?;
     if plain { Ok(address) } else { Err(Refusal::BadRecipient) }
@@ -132,7 +155,8 @@ fn links(parameters: &MailParameters) -> Vec<&str> {
     match parameters {
         MailParameters::VerifyEmail { link, .. }
         | MailParameters::ResetPassword { link, .. }
-        | MailParameters::EmailChangeConfirm { link, .. } => vec![link],
+        | MailParameters::EmailChangeConfirm { link, .. }
+        | MailParameters::Invitation { link, .. } => vec![link],
         MailParameters::AlreadyRegistered { login_link, reset_link, .. } => vec![login_link, reset_link],
         MailParameters::EmailChangeNotice { undo_link, .. } => undo_link.iter().map(String::as_str).collect(),
         MailParameters::PasswordChanged { secure_link, .. }
@@ -143,6 +167,7 @@ fn links(parameters: &MailParameters) -> Vec<&str> {
         | MailParameters::SessionStolen { secure_link, .. } => vec![secure_link],
         MailParameters::AccountLocked { reset_link, .. } => vec![reset_link],
         MailParameters::AccountDeletion { restore_link, .. } => vec![restore_link],
+        MailParameters::Test { .. } => Vec::new(),
     }
 }
 
@@ -257,7 +282,8 @@ mod tests {
                 "secureLink": link, "undoLink": link, "restoreLink": link, "expiresInHours": 24,
                 "expiresInMinutes": 30, "newEmailMasked": "a•••@e•••.example", "completed": true,
                 "occasion": occasion, "occurredAt": "2026-11-23T14:05:59Z",
-                "deletesAt": "2026-11-23T14:05:59Z", "remaining": 7,
+                "deletesAt": "2026-11-23T14:05:59Z", "remaining": 7, "expiresInDays": 7,
+                "requestedAt": "2026-11-23T14:05:59Z",
             });
             let parameters: MailParameters = serde_json::from_value(parameters).unwrap();
             let written = serde_json::to_string(&parameters).unwrap();

@@ -6,12 +6,13 @@ use tokio::time::Instant;
 
 use super::{
     conversation::{self, Interruption},
+    patience::Patience,
     smtp_server::SmtpServer,
 };
 
 /// Servers close idle connections after some minutes; we do it first.
 const MAX_IDLE: Duration = Duration::from_mins(1);
-const MAX_IDLE_CONNECTIONS: usize = 8;
+const MAX_IDLE_CONNECTIONS: usize = 16;
 
 /// Connections to one server. A connection that is taken belongs to the taker; it is lost unless it is given back, so that one
 /// in an unknown state, whose conversation was cut off, is never used for another mail.
@@ -25,15 +26,19 @@ impl Connections {
         Self { server, idle: Mutex::default() }
     }
 
+    pub(super) fn server(&self) -> &SmtpServer {
+        &self.server
+    }
+
     /// A connection that just answered, or a new one.
-    pub(super) async fn take(&self) -> Result<AsyncSmtpConnection, Interruption> {
+    pub(super) async fn take(&self, patience: &Patience) -> Result<AsyncSmtpConnection, Interruption> {
         while let Some(mut connection) = self.take_idle() {
-            if conversation::is_alive(&mut connection).await {
+            if conversation::is_alive(&mut connection, patience).await {
                 return Ok(connection);
             }
         }
         // Boxed, because what TLS needs is large and rarely needed.
-        Box::pin(conversation::open(&self.server)).await
+        Box::pin(conversation::open(&self.server, patience)).await
     }
 
     /// Keeps a connection for the next mail; only after a conversation that ended well.

@@ -1,6 +1,6 @@
 //! One mail over one connection, with a deadline for every command.
 
-use std::{fmt::Display, time::Duration};
+use std::{fmt::Display, future::Future, time::Duration};
 
 use lettre::{
     Address,
@@ -12,27 +12,45 @@ use lettre::{
     },
 };
 
-use super::smtp_server::{Security, SmtpServer};
-use crate::domain::settlement::{Outcome, Reply};
+use super::{
+    patience::{NoAnswer, Patience},
+    smtp_server::{Security, SmtpServer},
+};
+use crate::domain::{
+    settlement::{Outcome, Reply},
+    smtp_policy::{Meaning, Phase, meaning},
+};
 
-/// How long a server may take to answer one command.
-const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
 /// A connection that goes wrong is closed politely, within reason.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
+/// An idle connection that needs longer than this to say that it is there is not worth keeping.
+const ALIVE_WITHIN: Duration = Duration::from_secs(2);
+/// Connecting holds on to its own deadline, because the library wants one; ours is shorter.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Why a conversation came to nothing.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Interruption {
+#[derive(Debug)]
+pub(super) struct Interruption {
+    /// How far it got.
+    phase: Phase,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+enum Cause {
     /// The server refused, or the connection broke.
-    #[error("{0}")]
-    Smtp(#[from] smtp::Error),
-    /// The server said nothing in time.
-    #[error("no answer to {0} within 10 s")]
+    Smtp(smtp::Error),
+    /// The server said nothing in time, to this.
     Silence(&'static str),
+    /// The mailer is being stopped.
+    Stopping,
 }
 
 /// Connects, secures the connection and logs in.
-pub(super) async fn open(server: &SmtpServer) -> Result<AsyncSmtpConnection, Interruption> {
+pub(super) async fn open(
+    server: &SmtpServer,
+    patience: &Patience,
+) -> Result<AsyncSmtpConnection, Interruption> {
     let wrapper = match &server.security {
         Security::Tls(parameters) => Some(parameters.clone()),
         Security::Plain | Security::StartTls(_) => None,
@@ -40,25 +58,28 @@ pub(super) async fn open(server: &SmtpServer) -> Result<AsyncSmtpConnection, Int
     let address = (server.host.as_str(), server.port);
     let connect = AsyncSmtpConnection::connect_tokio1(
         address,
-        Some(COMMAND_DEADLINE),
+        Some(CONNECT_DEADLINE),
         &server.hello_name,
         wrapper,
         None,
     );
-    let mut connection = in_time("the connection", connect).await?;
+    let step = Step { phase: Phase::Opening, patience };
+    let mut connection = step.run("the connection", connect).await?;
     if let Security::StartTls(parameters) = &server.security {
-        in_time("STARTTLS", connection.starttls(parameters.clone(), &server.hello_name)).await?;
+        step.run("STARTTLS", connection.starttls(parameters.clone(), &server.hello_name)).await?;
     }
     if let Some(credentials) = &server.credentials {
         use lettre::transport::smtp::authentication::DEFAULT_MECHANISMS;
-        in_time("AUTH", connection.auth(DEFAULT_MECHANISMS, credentials)).await?;
+        step.run("AUTH", connection.auth(DEFAULT_MECHANISMS, credentials)).await?;
     }
     Ok(connection)
 }
 
 /// Whether an idle connection is still good.
-pub(super) async fn is_alive(connection: &mut AsyncSmtpConnection) -> bool {
-    command(connection, "NOOP", Noop).await.is_ok()
+pub(super) async fn is_alive(connection: &mut AsyncSmtpConnection, patience: &Patience) -> bool {
+    let patience = patience.at_most(ALIVE_WITHIN);
+    let step = Step { phase: Phase::Opening, patience: &patience };
+    step.command(connection, "NOOP", Noop).await.is_ok()
 }
 
 /// Sends one mail.
@@ -67,11 +88,14 @@ pub(super) async fn send(
     from: &Address,
     to: &Address,
     mail: &[u8],
+    patience: &Patience,
 ) -> Result<Response, Interruption> {
-    command(connection, "MAIL", Mail::new(Some(from.clone()), Vec::new())).await?;
-    command(connection, "RCPT", Rcpt::new(to.clone(), Vec::new())).await?;
-    command(connection, "DATA", Data).await?;
-    in_time("the message", connection.message(mail)).await
+    let step = |phase| Step { phase, patience };
+    step(Phase::Sender).command(connection, "MAIL", Mail::new(Some(from.clone()), Vec::new())).await?;
+    step(Phase::Recipient).command(connection, "RCPT", Rcpt::new(to.clone(), Vec::new())).await?;
+    step(Phase::Data).command(connection, "DATA", Data).await?;
+    let answer = patience.last_answer(connection.message(mail)).await;
+    step(Phase::Message).end("the message", answer)
 }
 
 /// Closes the connection.
@@ -80,25 +104,36 @@ pub(super) async fn close(mut connection: AsyncSmtpConnection) {
     let _ = tokio::time::timeout(GOODBYE_DEADLINE, connection.abort()).await;
 }
 
-/// What an interruption while a mail is handed over means for that mail.
+/// What an interruption means for the mail.
 pub(super) fn outcome_of(interruption: &Interruption) -> Outcome {
     let reply = reply_of(interruption);
-    match interruption {
-        Interruption::Smtp(error) if is_about_the_mail(error) => Outcome::Refused(reply),
-        _ => Outcome::Postponed(reply),
+    let Interruption { phase, cause } = interruption;
+    let code = match cause {
+        Cause::Smtp(error) => error.status().map(u16::from),
+        Cause::Stopping => return Outcome::Interrupted(reply),
+        Cause::Silence(_) => None,
+    };
+    match code.map(|code| meaning(*phase, code)) {
+        Some(Meaning::Refused) => Outcome::Refused(reply),
+        Some(Meaning::Postponed) => Outcome::Postponed(reply),
+        // The server has said that it did not take it, even where it says so last of all.
+        Some(Meaning::Unavailable) => Outcome::Unavailable(reply),
+        None if *phase == Phase::Message => Outcome::Ambiguous(reply),
+        None => Outcome::Unavailable(reply),
     }
 }
 
 /// What there is to tell about an interruption.
 pub(super) fn reply_of(interruption: &Interruption) -> Reply {
     use std::error::Error;
-    if let Interruption::Smtp(error) = interruption
-        && let Some(code) = error.status()
-    {
-        let text = error.source().map(ToString::to_string).unwrap_or_default();
-        return Reply::new(&format!("{code} {text}"));
+    match &interruption.cause {
+        Cause::Smtp(error) => {
+            let text = error.source().map(ToString::to_string).unwrap_or_default();
+            Reply::new(&error.status().map_or_else(|| error.to_string(), |code| format!("{code} {text}")))
+        }
+        Cause::Silence(what) => Reply::new(&format!("no answer to {what} in time")),
+        Cause::Stopping => Reply::new("the mailer was stopped"),
     }
-    Reply::new(&interruption.to_string())
 }
 
 /// What a positive answer says.
@@ -107,27 +142,41 @@ pub(super) fn reply_from(response: &Response) -> Reply {
     Reply::new(&format!("{} {}", response.code(), text.join(" ")))
 }
 
-/// A permanent refusal is about this mail, unless it says that we have to log in first: then it is about our configuration,
-/// and the mail can be sent as soon as that is right.
-fn is_about_the_mail(error: &smtp::Error) -> bool {
-    error.is_permanent()
-        && !error.status().is_some_and(|code| matches!(u16::from(code), 530 | 534 | 535 | 538))
+/// A part of the conversation.
+struct Step<'a> {
+    phase: Phase,
+    patience: &'a Patience,
 }
 
-async fn command(
-    connection: &mut AsyncSmtpConnection,
-    name: &'static str,
-    command: impl Display,
-) -> Result<Response, Interruption> {
-    in_time(name, connection.command(command)).await
-}
+impl Step<'_> {
+    async fn command(
+        &self,
+        connection: &mut AsyncSmtpConnection,
+        name: &'static str,
+        command: impl Display,
+    ) -> Result<Response, Interruption> {
+        self.run(name, connection.command(command)).await
+    }
 
-async fn in_time<T>(
-    what: &'static str,
-    step: impl Future<Output = Result<T, smtp::Error>>,
-) -> Result<T, Interruption> {
-    match tokio::time::timeout(COMMAND_DEADLINE, step).await {
-        Ok(result) => Ok(result?),
-        Err(_) => Err(Interruption::Silence(what)),
+    async fn run<T>(
+        &self,
+        what: &'static str,
+        step: impl Future<Output = Result<T, smtp::Error>>,
+    ) -> Result<T, Interruption> {
+        self.end(what, self.patience.answer(step).await)
+    }
+
+    fn end<T>(
+        &self,
+        what: &'static str,
+        answer: Result<Result<T, smtp::Error>, NoAnswer>,
+    ) -> Result<T, Interruption> {
+        let cause = match answer {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => Cause::Smtp(error),
+            Err(NoAnswer::Silence) => Cause::Silence(what),
+            Err(NoAnswer::Stopping) => Cause::Stopping,
+        };
+        Err(Interruption { phase: self.phase, cause })
     }
 }

@@ -4,6 +4,7 @@ pub mod composer;
 mod connections;
 mod conversation;
 pub mod renderer;
+pub mod samples;
 pub mod smtp;
 pub mod smtp_server;
 mod templates;

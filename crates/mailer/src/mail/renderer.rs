@@ -1,12 +1,15 @@
 use std::{fmt::Write, net::IpAddr};
 
-use auth_events::commands::{Locale, MailParameters, Occasion};
+use auth_events::commands::{Locale, MailParameters, MailTemplate, Occasion};
 use minijinja::{
     AutoEscape, Environment, Output, State, UndefinedBehavior, Value, context, escape_formatter,
     syntax::SyntaxConfig,
 };
 
-use super::templates::{COMMON_TEXTS, SOURCES, file_name, layouts};
+use super::{
+    samples,
+    templates::{COMMON_TEXTS, SOURCES, file_name, layouts},
+};
 use crate::domain::{
     chosen_name::chosen_name,
     device_label::device_label,
@@ -21,6 +24,14 @@ pub struct Brand {
     pub name: String,
     /// Where to ask for help, if anywhere.
     pub support_email: Option<String>,
+}
+
+impl Brand {
+    /// A brand that is nothing but a name.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), support_email: None }
+    }
 }
 
 /// A mail in words.
@@ -95,6 +106,11 @@ impl Renderer {
         Ok(RenderedMail { subject: subject.to_owned(), text: text.to_owned(), html: fill("html")? })
     }
 
+    /// Says in the language `locale` what `template` says with parameters that nobody can do anything with.
+    pub fn preview(&self, template: MailTemplate, locale: Locale) -> Result<RenderedMail, RenderError> {
+        self.render(locale, &samples::sample(template))
+    }
+
     fn values(&self, locale: Locale, parameters: &MailParameters) -> Value {
         let Brand { name: brand, support_email } = &self.brand;
         let name = chosen_name(parameters.display_name());
@@ -128,6 +144,12 @@ impl Renderer {
             }
             MailParameters::AccountDeletion { restore_link, deletes_at, .. } => {
                 context! { restore_link, deletes_at => moment(locale, *deletes_at) }
+            }
+            MailParameters::Invitation { link, expires_in_days, .. } => {
+                context! { link, days => expires_in_days }
+            }
+            MailParameters::Test { requested_at } => {
+                context! { requested_at => moment(locale, *requested_at) }
             }
         };
         context! { ..common, ..specific }

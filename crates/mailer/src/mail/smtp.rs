@@ -1,15 +1,13 @@
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{
     composer::ComposedMail,
     connections::Connections,
     conversation::{close, outcome_of, reply_from, reply_of, send},
+    patience::Patience,
     smtp_server::SmtpServer,
 };
-use crate::domain::settlement::{Outcome, Reply};
-
-/// How long one mail may take, with everything.
-const MAIL_DEADLINE: Duration = Duration::from_secs(30);
+use crate::domain::settlement::Outcome;
 
 /// A mail server. Clones share the connections.
 #[derive(Debug, Clone)]
@@ -26,16 +24,26 @@ impl Smtp {
 
     /// Hands a mail over, once.
     #[tracing::instrument(name = "mail.smtp.send", skip_all, fields(otel.kind = "client", mail.bytes = mail.bytes.len()))]
-    pub async fn send(&self, mail: &ComposedMail) -> Outcome {
-        match tokio::time::timeout(MAIL_DEADLINE, self.hand_over(mail)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Outcome::Postponed(Reply::new("not handed over within 30 s")),
+    pub async fn send(&self, mail: &ComposedMail, patience: &Patience) -> Outcome {
+        let mut connection = match self.connections.take(patience).await {
+            Ok(connection) => connection,
+            Err(interruption) => return outcome_of(&interruption),
+        };
+        match send(&mut connection, &mail.from.email, &mail.to, &mail.bytes, patience).await {
+            Ok(response) => {
+                self.connections.give_back(connection);
+                Outcome::Accepted(reply_from(&response))
+            }
+            Err(interruption) => {
+                close(connection).await;
+                outcome_of(&interruption)
+            }
         }
     }
 
     /// Whether the server can be reached and lets us in.
-    pub async fn probe(&self) -> Result<(), String> {
-        match self.connections.take().await {
+    pub async fn probe(&self, patience: &Patience) -> Result<(), String> {
+        match self.connections.take(patience).await {
             Ok(connection) => {
                 self.connections.give_back(connection);
                 Ok(())
@@ -49,21 +57,9 @@ impl Smtp {
         self.connections.close().await;
     }
 
-    async fn hand_over(&self, mail: &ComposedMail) -> Outcome {
-        let mut connection = match self.connections.take().await {
-            Ok(connection) => connection,
-            // Not a word was said about this mail, so no answer can be final for it.
-            Err(interruption) => return Outcome::Postponed(reply_of(&interruption)),
-        };
-        match send(&mut connection, &mail.from, &mail.to, &mail.bytes).await {
-            Ok(response) => {
-                self.connections.give_back(connection);
-                Outcome::Accepted(reply_from(&response))
-            }
-            Err(interruption) => {
-                close(connection).await;
-                outcome_of(&interruption)
-            }
-        }
+    /// Where it is.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.connections.server().address()
     }
 }

@@ -59,6 +59,12 @@ impl SmtpServer {
     pub fn is_plain(&self) -> bool {
         matches!(self.security, Security::Plain)
     }
+
+    /// Host and port.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
 }
 
 impl FromStr for SmtpServer {

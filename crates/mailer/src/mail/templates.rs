@@ -57,7 +57,9 @@ templates! {
         (RecoveryCodeUsed, "recovery_code_used"),
         (SessionStolen, "session_stolen"),
         (AccountLocked, "account_locked"),
-        (AccountDeletion, "account_deletion");
+        (AccountDeletion, "account_deletion"),
+        (Invitation, "invitation"),
+        (Test, "test");
     layouts:
         "layout",
         "security_notice.en", "security_notice.de",

@@ -45,7 +45,7 @@ impl Surroundings {
             smtp: format!("smtp://{}", self.mailbox.smtp_addr()).parse().unwrap(),
             sender: Sender { from: "Acme <no-reply@auth.example>".parse().unwrap(), reply_to: None },
             mail_domain: "auth.example".to_owned(),
-            brand: Brand { name: "Acme".to_owned(), support_email: None },
+            brand: Brand::named("Acme"),
         };
         let common = self.common();
         let registry = Registry::new();

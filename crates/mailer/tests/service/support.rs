@@ -124,7 +124,7 @@ pub async fn mailbox() -> Mailbox {
 
 /// A postman over `database` that hands mails to the server at `smtp`.
 pub fn postman(database: Database, smtp: SocketAddr, clock: Arc<ManualClock>) -> Postman {
-    let brand = Brand { name: "Acme".to_owned(), support_email: None };
+    let brand = Brand::named("Acme");
     Postman {
         database,
         smtp: Smtp::new(format!("smtp://{smtp}").parse().unwrap()),

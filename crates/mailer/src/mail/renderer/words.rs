@@ -18,7 +18,7 @@ fn email_change_request() -> MailParameters {
 
 fn said(locale: Locale, parameters: &MailParameters) -> String {
     let support_email = Some("help@auth.example".to_owned());
-    let renderer = Renderer::new(Brand { name: "Fisch & Söhne".to_owned(), support_email }).unwrap();
+    let renderer = Renderer::new(Brand { support_email, ..Brand::named("Fisch & Söhne") }).unwrap();
     let mail = renderer.render(locale, parameters).unwrap();
     format!("{}\n---\n{}", mail.subject, mail.text)
 }
@@ -717,4 +717,86 @@ fn account_deletion_in_german() {
     Fragen? Wir helfen Ihnen gern: help@auth.example
     Diese Nachricht wurde automatisch von Fisch & Söhne verschickt.
     "#);
+}
+
+#[test]
+fn an_invitation_in_english() {
+    insta::assert_snapshot!(said(Locale::En, &sample(MailTemplate::Invitation)), @r#"
+    You are invited to Fisch & Söhne
+    ---
+    Hello Ada,
+
+    An account at Fisch & Söhne was created for you with this email address.
+    Accept the invitation and choose a password here:
+
+    https://auth.example/page#token=fat_AbC-_123&x="y"
+
+    The link works once, and for 7 days. If it has expired, ask
+    whoever invited you for a new one.
+
+    Were you not expecting this? Then there is nothing to do: nobody can
+    use the account without this link.
+
+    Questions? We are glad to help: help@auth.example
+    This message was sent automatically by Fisch & Söhne.
+    "#);
+}
+
+#[test]
+fn an_invitation_in_german() {
+    insta::assert_snapshot!(said(Locale::De, &sample(MailTemplate::Invitation)), @r#"
+    Ihre Einladung zu Fisch & Söhne
+    ---
+    Guten Tag Ada,
+
+    bei Fisch & Söhne wurde mit dieser E-Mail-Adresse ein Konto für Sie
+    angelegt. Hier nehmen Sie die Einladung an und wählen ein Passwort:
+
+    https://auth.example/page#token=fat_AbC-_123&x="y"
+
+    Der Link funktioniert einmal und gilt 7 Tage. Ist er abgelaufen,
+    bitten Sie um eine neue Einladung.
+
+    Sie haben keine Einladung erwartet? Dann müssen Sie nichts tun: Ohne
+    diesen Link kann niemand das Konto benutzen.
+
+    Fragen? Wir helfen Ihnen gern: help@auth.example
+    Diese Nachricht wurde automatisch von Fisch & Söhne verschickt.
+    "#);
+}
+
+#[test]
+fn a_test_in_english() {
+    insta::assert_snapshot!(said(Locale::En, &sample(MailTemplate::Test)), @r"
+    Test message from Fisch & Söhne
+    ---
+    Hello,
+
+    This is a test. It was requested by an administrator of Fisch & Söhne
+    on 23 November 2026, 14:05 UTC.
+
+    If you can read this, Fisch & Söhne can deliver mail to this address.
+    There is nothing else to do.
+
+    Questions? We are glad to help: help@auth.example
+    This message was sent automatically by Fisch & Söhne.
+    ");
+}
+
+#[test]
+fn a_test_in_german() {
+    insta::assert_snapshot!(said(Locale::De, &sample(MailTemplate::Test)), @r"
+    Testnachricht von Fisch & Söhne
+    ---
+    Guten Tag,
+
+    dies ist ein Test. Angefordert wurde er von der Administration von
+    Fisch & Söhne am 23. November 2026, 14:05 Uhr (UTC).
+
+    Wenn Sie dies lesen, kann Fisch & Söhne an diese Adresse zustellen.
+    Sonst ist nichts zu tun.
+
+    Fragen? Wir helfen Ihnen gern: help@auth.example
+    Diese Nachricht wurde automatisch von Fisch & Söhne verschickt.
+    ");
 }

@@ -1,0 +1,70 @@
+use std::{future::Future, time::Duration};
+
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+/// How long a server may take to answer one command.
+const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
+/// How long an answer that cannot be done without is waited for after the mailer was told to stop; less than it is given to drain.
+const LAST_WORDS: Duration = Duration::from_secs(15);
+
+/// How long one provider may take for one mail.
+#[derive(Debug, Clone)]
+pub struct Patience {
+    until: Instant,
+    stop: CancellationToken,
+}
+
+/// Why waiting ended without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoAnswer {
+    /// It took too long.
+    Silence,
+    /// The mailer is being stopped.
+    Stopping,
+}
+
+impl Patience {
+    /// Until `limit` is over, or the mailer is told to stop.
+    #[must_use]
+    pub fn new(limit: Duration, stop: CancellationToken) -> Self {
+        Self { until: Instant::now() + limit, stop }
+    }
+
+    /// The same, but never for longer than `limit` from now.
+    #[must_use]
+    pub fn at_most(&self, limit: Duration) -> Self {
+        Self { until: self.until.min(Instant::now() + limit), stop: self.stop.clone() }
+    }
+
+    /// What is left of it.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+
+    /// The answer to a command, unless it takes too long or it is time to stop.
+    pub(super) async fn answer<T>(&self, step: impl Future<Output = T>) -> Result<T, NoAnswer> {
+        tokio::select! {
+            biased;
+            answer = step => Ok(answer),
+            () = self.stop.cancelled() => Err(NoAnswer::Stopping),
+            () = sleep(self.left().min(COMMAND_DEADLINE)) => Err(NoAnswer::Silence),
+        }
+    }
+
+    /// The answer to a mail that was handed over whole. While it is not there nobody knows whether the mail was taken, so all the time that is left
+    /// is spent on it, and some even when the mailer is being stopped.
+    pub(super) async fn last_answer<T>(&self, step: impl Future<Output = T>) -> Result<T, NoAnswer> {
+        let stopped_for_too_long = async {
+            self.stop.cancelled().await;
+            sleep(LAST_WORDS).await;
+        };
+        tokio::select! {
+            biased;
+            answer = step => Ok(answer),
+            () = stopped_for_too_long => Err(NoAnswer::Silence),
+            () = sleep_until(self.until) => Err(NoAnswer::Silence),
+        }
+    }
+}
