@@ -16,6 +16,13 @@ pub struct Settings {
     /// A file that holds them.
     #[arg(long, env = "AUDIT_CURSOR_KEYS_FILE", value_name = "PATH")]
     audit_cursor_keys_file: Option<PathBuf>,
+    /// The keys that seal the keys of people's data, the current one first: `name:key,…`, as above. Without them nobody reads addresses, user agents
+    /// and names in the log any more.
+    #[arg(long, env = "AUDIT_PERSONAL_KEYS", hide_env_values = true, value_name = "KEYS")]
+    audit_personal_keys: Option<String>,
+    /// A file that holds them.
+    #[arg(long, env = "AUDIT_PERSONAL_KEYS_FILE", value_name = "PATH")]
+    audit_personal_keys_file: Option<PathBuf>,
 }
 
 /// What the service is configured with, beyond what every service is.
@@ -25,25 +32,43 @@ pub struct Config {
     pub grpc_listen: SocketAddr,
     /// The keys that seal page tokens.
     pub cursor_keys: KeyRing,
+    /// The keys that seal the keys of people's data.
+    pub personal_keys: KeyRing,
 }
 
 impl Config {
     /// Parses the settings, and adds every mistake to `problems`.
     pub fn parse(settings: Settings, problems: &mut Problems) -> Option<Self> {
         let grpc_listen = problems.parse("GRPC_LISTEN", &settings.grpc_listen);
-        let keys = problems.required_secret(
+        let cursor_keys = key_ring(
+            problems,
             "AUDIT_CURSOR_KEYS",
             settings.audit_cursor_keys,
             settings.audit_cursor_keys_file,
         );
-        let cursor_keys = keys.and_then(|keys| match KeyRing::parse(keys.expose_secret()) {
-            Ok(keys) => Some(keys),
-            Err(error) => {
-                problems.add("AUDIT_CURSOR_KEYS", format_args!("cannot be understood: {error}"));
-                None
-            }
-        });
-        Some(Self { grpc_listen: grpc_listen?, cursor_keys: cursor_keys? })
+        let personal_keys = key_ring(
+            problems,
+            "AUDIT_PERSONAL_KEYS",
+            settings.audit_personal_keys,
+            settings.audit_personal_keys_file,
+        );
+        Some(Self { grpc_listen: grpc_listen?, cursor_keys: cursor_keys?, personal_keys: personal_keys? })
+    }
+}
+
+fn key_ring(
+    problems: &mut Problems,
+    name: &'static str,
+    value: Option<String>,
+    file: Option<PathBuf>,
+) -> Option<KeyRing> {
+    let keys = problems.required_secret(name, value, file)?;
+    match KeyRing::parse(keys.expose_secret()) {
+        Ok(keys) => Some(keys),
+        Err(error) => {
+            problems.add(name, format_args!("cannot be understood: {error}"));
+            None
+        }
     }
 }
 
@@ -56,6 +81,8 @@ mod tests {
             grpc_listen: listen.to_owned(),
             audit_cursor_keys: keys.map(str::to_owned),
             audit_cursor_keys_file: None,
+            audit_personal_keys: keys.map(str::to_owned),
+            audit_personal_keys_file: None,
         }
     }
 
@@ -66,7 +93,7 @@ mod tests {
             assert!(Config::parse(settings("everywhere", keys), &mut problems).is_none());
             let text = problems.to_string();
             assert!(
-                text.contains("GRPC_LISTEN") && text.contains("AUDIT_CURSOR_KEYS") && text.contains(expected),
+                ["GRPC_LISTEN", "AUDIT_CURSOR_KEYS", "AUDIT_PERSONAL_KEYS", expected].iter().all(|it| text.contains(it)),
                 "{text}"
             );
             assert!(!text.contains("hunter2"), "{text}");

@@ -52,7 +52,7 @@ impl Application {
         let database = pg::Database::new(&common.database_settings("audit-service"))?;
         database.register_metrics(registry)?;
         let bus = EventBus::new(&common.amqp_url, "audit-service", registry)?;
-        let log = AuditLog::new(database.clone(), config.cursor_keys);
+        let log = AuditLog::new(database.clone(), config.cursor_keys, config.personal_keys);
         let metrics = Metrics::register(registry, Arc::new(SystemClock))?;
         Ok(Self { server, database, bus, log, metrics })
     }

@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
+mod data_key;
 mod key_ring;
 mod mailbox;
 
+pub use data_key::DataKey;
 pub use key_ring::KeyRing;
 pub use mailbox::{MailboxPrivateKey, MailboxPublicKey};
 

@@ -19,7 +19,8 @@ impl AuditLog {
     /// One event.
     pub async fn get(&self, id: EventId) -> Result<RecordedEvent, GetError> {
         let mut conn = self.database.connection().await?;
-        store::events::find(&mut conn, id).await?.ok_or(GetError::EventNotFound)
+        let row = store::events::find(&mut conn, id).await?.ok_or(GetError::EventNotFound)?;
+        self.personal.open(&mut conn, vec![row]).await?.pop().ok_or(GetError::EventNotFound)
     }
 }
 

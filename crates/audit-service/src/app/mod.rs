@@ -1,9 +1,11 @@
 //! What can be done with the log.
 
 mod get;
+mod personal;
 mod record;
 mod search;
 
+use personal::PersonalData;
 use sealing::KeyRing;
 use service_error::ErrorKind;
 
@@ -16,12 +18,13 @@ pub use search::{Page, SearchError};
 pub struct AuditLog {
     database: pg::Database,
     cursor_keys: KeyRing,
+    personal: PersonalData,
 }
 
 impl AuditLog {
     #[must_use]
-    pub fn new(database: pg::Database, cursor_keys: KeyRing) -> Self {
-        Self { database, cursor_keys }
+    pub fn new(database: pg::Database, cursor_keys: KeyRing, personal_keys: KeyRing) -> Self {
+        Self { database, cursor_keys, personal: PersonalData::new(personal_keys) }
     }
 }
 

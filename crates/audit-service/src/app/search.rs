@@ -42,10 +42,16 @@ impl AuditLog {
         let mut conn = self.database.connection().await?;
         // One more than the page holds tells whether there is another page.
         let limit = i64::try_from(size).map_or(i64::MAX, |size| size + 1);
-        let mut events =
-            store::events::search(&mut conn, filter, cursor.map(|cursor| cursor.before), limit).await?;
-        let more = events.len() > size;
-        events.truncate(size);
+        let tag = match filter.ip {
+            // An address without a tag is nowhere; an empty tag is no row's.
+            Some(ip) => Some(self.personal.tag(&mut conn, ip).await?.unwrap_or_default()),
+            None => None,
+        };
+        let before = cursor.map(|cursor| cursor.before);
+        let mut rows = store::events::search(&mut conn, filter, tag.as_deref(), before, limit).await?;
+        let more = rows.len() > size;
+        rows.truncate(size);
+        let events = self.personal.open(&mut conn, rows).await?;
         let next = events.last().filter(|_| more).map(|last| Cursor { before: last.seq });
         let next_page_token =
             next.map(|cursor| cursor.seal(filter, &self.cursor_keys, &mut clock::secure_rng()));

@@ -55,6 +55,8 @@ impl Event {
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordedEvent {
     pub seq: i64,
+    /// The name of a [`Class`](super::Class).
+    pub class: String,
     pub id: Uuid,
     pub name: String,
     pub version: i32,
@@ -72,4 +74,8 @@ pub struct RecordedEvent {
     pub client: Client,
     pub trace_id: Option<String>,
     pub detail: Value,
+    /// Whether it had personal data whose key is gone.
+    pub erased: bool,
+    pub prev_hash: Vec<u8>,
+    pub hash: Vec<u8>,
 }

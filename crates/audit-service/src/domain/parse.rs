@@ -17,6 +17,8 @@ const MAX_DETAIL_DEPTH: usize = 16;
 const MAX_USER_AGENT_BYTES: usize = 512;
 const MAX_ID_BYTES: usize = 256;
 const MAX_NAME_BYTES: usize = 128;
+/// Up to it a double tells every integer from the next.
+const LARGEST_INTEGER: u64 = 1 << 53;
 
 /// Understands the message `payload`. `traceparent` is that of the message's headers, for an envelope that has none.
 pub fn parse_event(payload: &[u8], traceparent: Option<&str>) -> Result<Event, Rejection> {
@@ -43,7 +45,7 @@ pub fn parse_event(payload: &[u8], traceparent: Option<&str>) -> Result<Event, R
         target: fact.target,
         client: canonical(fact.client),
         trace_id: trace_id.map(str::to_owned),
-        detail: fact.detail,
+        detail: exact(fact.detail),
     };
     check(&event)?;
     Ok(event)
@@ -94,6 +96,25 @@ fn trace_id(traceparent: &str) -> Option<&str> {
 fn canonical(client: Option<Client>) -> Client {
     let client = client.unwrap_or(Client { ip: None, user_agent: None, request_id: None });
     Client { ip: client.ip.map(|ip| ip.to_canonical()), ..client }
+}
+
+/// The same with text in place of integers that a double cannot hold: canonical JSON knows doubles only.
+fn exact(value: Value) -> Value {
+    match value {
+        Value::Number(number) => {
+            let magnitude = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
+            if magnitude.is_some_and(|magnitude| magnitude > LARGEST_INTEGER) {
+                Value::String(number.to_string())
+            } else {
+                Value::Number(number)
+            }
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(exact).collect()),
+        Value::Object(fields) => {
+            Value::Object(fields.into_iter().map(|(name, value)| (name, exact(value))).collect())
+        }
+        value => value,
+    }
 }
 
 fn check(event: &Event) -> Result<(), Rejection> {

@@ -1,21 +1,16 @@
-//! Rows of the log: appended and read, never changed.
+//! Rows of the log, as they are read.
 
 use auth_events::{Client, Target};
 use auth_ids::{EventId, GenericUuid, Uuid};
 use chrono::{DateTime, Utc};
-use diesel::{
-    connection::CacheSize,
-    prelude::*,
-    sql_query,
-    sql_types::{Array, BigInt, Inet, Integer, Jsonb, Nullable, Text, Timestamptz},
-};
+use diesel::{connection::CacheSize, prelude::*, sql_types::Text};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
-use ipnet::IpNet;
 
-use crate::domain::{Event, Filter, RecordedEvent, TypeFilter};
+use crate::domain::{Filter, RecordedEvent, TypeFilter, personal::Owner};
 
 diesel::table! {
     events (seq) {
+        class -> Text,
         seq -> BigInt,
         id -> Uuid,
         #[sql_name = "type"]
@@ -33,95 +28,72 @@ diesel::table! {
         reason -> Nullable<Text>,
         target_kind -> Nullable<Text>,
         target_id -> Nullable<Text>,
-        ip -> Nullable<Inet>,
-        user_agent -> Nullable<Text>,
         request_id -> Nullable<Text>,
         trace_id -> Nullable<Text>,
-        detail -> Jsonb,
+        detail -> Json,
+        sealed_client -> Nullable<Binary>,
+        sealed_detail -> Nullable<Binary>,
+        prev_hash -> Binary,
+        hash -> Binary,
     }
 }
 
-/// The advisory lock of the log's end; the number is "audit" in ASCII.
-const END_OF_LOG: i64 = 0x61_75_64_69_74;
-
-const APPEND: &str = "\
-INSERT INTO events (id, type, version, source, occurred_at, subject_id, actor_kind, actor_id, actor_name, outcome, severity, \
-reason, target_kind, target_id, ip, user_agent, request_id, trace_id, detail) \
-SELECT id, type, version, source, occurred_at, subject_id, actor_kind, actor_id, actor_name, outcome, severity, \
-reason, target_kind, target_id, ip, user_agent, request_id, trace_id, detail \
-FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) WITH ORDINALITY \
-AS batch (id, type, version, source, occurred_at, subject_id, actor_kind, actor_id, actor_name, outcome, severity, \
-reason, target_kind, target_id, ip, user_agent, request_id, trace_id, detail, position) \
-ORDER BY position \
-ON CONFLICT (id) DO NOTHING \
-RETURNING type";
-
-/// Makes other appenders wait until this transaction ends. Without it two replicas could commit in another order than that
-/// of their `seq`, and who reads along would miss rows.
-pub async fn lock_end(conn: &mut AsyncPgConnection) -> pg::Result<()> {
-    sql_query("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(END_OF_LOG).execute(conn).await?;
-    Ok(())
+diesel::table! {
+    event_ids (id) {
+        id -> Uuid,
+        class -> Text,
+        seq -> BigInt,
+        recorded_at -> Timestamptz,
+    }
 }
 
-/// Appends the events that the log does not have yet, in their order, and says which types these had.
-pub async fn append(conn: &mut AsyncPgConnection, events: &[Event]) -> pg::Result<Vec<String>> {
-    type Texts<'a> = Vec<&'a str>;
-    type OptionalTexts<'a> = Vec<Option<&'a str>>;
-    let each = events.iter();
-    let appended: Vec<Appended> = sql_query(APPEND)
-        .bind::<Array<diesel::sql_types::Uuid>, _>(each.clone().map(|e| untyped(e.id)).collect::<Vec<_>>())
-        .bind::<Array<Text>, _>(each.clone().map(|e| &*e.name).collect::<Texts<'_>>())
-        .bind::<Array<Integer>, _>(each.clone().map(|e| i32::from(e.version)).collect::<Vec<_>>())
-        .bind::<Array<Text>, _>(each.clone().map(|e| &*e.source).collect::<Texts<'_>>())
-        .bind::<Array<Timestamptz>, _>(each.clone().map(|e| e.occurred_at).collect::<Vec<_>>())
-        .bind::<Array<Nullable<diesel::sql_types::Uuid>>, _>(
-            each.clone().map(|e| e.subject_id.map(GenericUuid::into_untyped_uuid)).collect::<Vec<_>>(),
-        )
-        .bind::<Array<Text>, _>(each.clone().map(|e| e.actor.kind.name()).collect::<Texts<'_>>())
-        .bind::<Array<Nullable<diesel::sql_types::Uuid>>, _>(
-            each.clone().map(|e| e.actor.id).collect::<Vec<_>>(),
-        )
-        .bind::<Array<Nullable<Text>>, _>(
-            each.clone().map(|e| e.actor.name.as_deref()).collect::<OptionalTexts<'_>>(),
-        )
-        .bind::<Array<Text>, _>(each.clone().map(|e| e.outcome.name()).collect::<Texts<'_>>())
-        .bind::<Array<Text>, _>(each.clone().map(|e| e.severity.name()).collect::<Texts<'_>>())
-        .bind::<Array<Nullable<Text>>, _>(
-            each.clone().map(|e| e.reason.as_deref()).collect::<OptionalTexts<'_>>(),
-        )
-        .bind::<Array<Nullable<Text>>, _>(
-            each.clone()
-                .map(|e| e.target.as_ref().map(|target| &*target.kind))
-                .collect::<OptionalTexts<'_>>(),
-        )
-        .bind::<Array<Nullable<Text>>, _>(
-            each.clone().map(|e| e.target.as_ref().map(|target| &*target.id)).collect::<OptionalTexts<'_>>(),
-        )
-        .bind::<Array<Nullable<Inet>>, _>(
-            each.clone().map(|e| e.client.ip.map(IpNet::from)).collect::<Vec<_>>(),
-        )
-        .bind::<Array<Nullable<Text>>, _>(
-            each.clone().map(|e| e.client.user_agent.as_deref()).collect::<OptionalTexts<'_>>(),
-        )
-        .bind::<Array<Nullable<Text>>, _>(
-            each.clone().map(|e| e.client.request_id.as_deref()).collect::<OptionalTexts<'_>>(),
-        )
-        .bind::<Array<Nullable<Text>>, _>(
-            each.clone().map(|e| e.trace_id.as_deref()).collect::<OptionalTexts<'_>>(),
-        )
-        .bind::<Array<Jsonb>, _>(each.map(|e| &e.detail).collect::<Vec<_>>())
-        .load(conn)
-        .await?;
-    Ok(appended.into_iter().map(|row| row.name).collect())
+diesel::table! {
+    ip_tags (seq) {
+        seq -> BigInt,
+        tag -> Binary,
+    }
 }
 
-/// The newest events below `before` that match `filter`, at most `limit`.
+diesel::allow_tables_to_appear_in_same_query!(events, event_ids, ip_tags);
+
+/// An event with its personal parts sealed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredEvent {
+    /// Without the address, the user agent, a user's name, and what of the detail is personal.
+    pub event: RecordedEvent,
+    pub sealed_client: Option<Vec<u8>>,
+    pub sealed_detail: Option<Vec<u8>>,
+}
+
+impl StoredEvent {
+    /// Whose keys open it.
+    pub fn owners(&self) -> impl Iterator<Item = Owner> {
+        let client = self.sealed_client.is_some().then(|| self.client_owner());
+        client.into_iter().chain(self.sealed_detail.is_some().then(|| self.detail_owner()))
+    }
+
+    /// Whose the sealed client is.
+    #[must_use]
+    pub fn client_owner(&self) -> Owner {
+        Owner::of_client(&self.event.actor_kind, self.event.actor_id, self.event.subject_id)
+    }
+
+    /// Whose the sealed detail is.
+    #[must_use]
+    pub fn detail_owner(&self) -> Owner {
+        Owner::of_detail(&self.event.actor_kind, self.event.actor_id, self.event.subject_id)
+    }
+}
+
+
+/// The newest events below `before` that match `filter`, at most `limit`; `tag` stands for the filter's address.
 pub async fn search(
     conn: &mut AsyncPgConnection,
     filter: &Filter,
+    tag: Option<&[u8]>,
     before: Option<i64>,
     limit: i64,
-) -> pg::Result<Vec<RecordedEvent>> {
+) -> pg::Result<Vec<StoredEvent>> {
     // A prepared plan is made for any type and actor; for a rare one it walks the whole table.
     conn.set_prepared_statement_cache_size(CacheSize::Disabled);
     let mut query =
@@ -146,8 +118,9 @@ pub async fn search(
     if let Some(subject) = filter.subject_id {
         query = query.filter(events::subject_id.eq(subject));
     }
-    if let Some(ip) = filter.ip {
-        query = query.filter(events::ip.eq(IpNet::from(ip)));
+    if let Some(tag) = tag {
+        let tagged = ip_tags::table.select(ip_tags::seq).filter(ip_tags::tag.eq(tag.to_vec()));
+        query = query.filter(events::seq.eq_any(tagged));
     }
     if let Some(from) = filter.from {
         query = query.filter(events::occurred_at.ge(from));
@@ -159,29 +132,30 @@ pub async fn search(
         query = query.filter(events::request_id.eq(request_id));
     }
     let rows: Vec<EventRow> = query.load(conn).await?;
-    Ok(rows.into_iter().map(RecordedEvent::from).collect())
+    Ok(rows.into_iter().map(StoredEvent::from).collect())
 }
 
 /// One event.
-pub async fn find(conn: &mut AsyncPgConnection, id: EventId) -> pg::Result<Option<RecordedEvent>> {
-    let query = events::table.select(EventRow::as_select()).filter(events::id.eq(id.into_untyped_uuid()));
+pub async fn find(conn: &mut AsyncPgConnection, id: EventId) -> pg::Result<Option<StoredEvent>> {
+    // Where it is names its partition; the event alone would be looked for in every month.
+    let place = event_ids::table
+        .select((event_ids::class, event_ids::seq, event_ids::recorded_at))
+        .find(id.into_untyped_uuid());
+    let place: Option<(String, i64, DateTime<Utc>)> = place.first(conn).await.optional()?;
+    let Some((class, seq, recorded_at)) = place else { return Ok(None) };
+    let query = events::table
+        .select(EventRow::as_select())
+        .filter(events::class.eq(class))
+        .filter(events::seq.eq(seq))
+        .filter(events::recorded_at.eq(recorded_at));
     let row: Option<EventRow> = query.first(conn).await.optional()?;
-    Ok(row.map(RecordedEvent::from))
-}
-
-fn untyped(id: EventId) -> Uuid {
-    id.into_untyped_uuid()
-}
-
-#[derive(QueryableByName)]
-struct Appended {
-    #[diesel(sql_type = Text, column_name = "type")]
-    name: String,
+    Ok(row.map(StoredEvent::from))
 }
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = events, check_for_backend(diesel::pg::Pg))]
 struct EventRow {
+    class: String,
     seq: i64,
     id: Uuid,
     name: String,
@@ -198,17 +172,20 @@ struct EventRow {
     reason: Option<String>,
     target_kind: Option<String>,
     target_id: Option<String>,
-    ip: Option<IpNet>,
-    user_agent: Option<String>,
     request_id: Option<String>,
     trace_id: Option<String>,
     detail: serde_json::Value,
+    sealed_client: Option<Vec<u8>>,
+    sealed_detail: Option<Vec<u8>>,
+    prev_hash: Vec<u8>,
+    hash: Vec<u8>,
 }
 
-impl From<EventRow> for RecordedEvent {
+impl From<EventRow> for StoredEvent {
     fn from(row: EventRow) -> Self {
-        Self {
+        let event = RecordedEvent {
             seq: row.seq,
+            class: row.class,
             id: row.id,
             name: row.name,
             version: row.version,
@@ -223,13 +200,13 @@ impl From<EventRow> for RecordedEvent {
             severity: row.severity,
             reason: row.reason,
             target: row.target_kind.zip(row.target_id).map(|(kind, id)| Target { kind, id }),
-            client: Client {
-                ip: row.ip.map(|ip| ip.addr()),
-                user_agent: row.user_agent,
-                request_id: row.request_id,
-            },
+            client: Client { ip: None, user_agent: None, request_id: row.request_id },
             trace_id: row.trace_id,
             detail: row.detail,
-        }
+            erased: false,
+            prev_hash: row.prev_hash,
+            hash: row.hash,
+        };
+        Self { event, sealed_client: row.sealed_client, sealed_detail: row.sealed_detail }
     }
 }

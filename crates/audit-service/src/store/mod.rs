@@ -1,3 +1,5 @@
 //! The tables of schema `audit`.
 
+pub mod chain;
 pub mod events;
+pub mod keys;

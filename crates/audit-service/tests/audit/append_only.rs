@@ -1,11 +1,10 @@
 use audit_service::startup::migrations;
 use pg::{Database, DatabaseSettings};
-use sealing::KeyRing;
 use test_support::TestDatabase;
 
 use crate::{
     facts::{login, parsed, user},
-    running::CURSOR_KEYS,
+    running::log_of,
     sql,
 };
 
@@ -21,9 +20,7 @@ const CHANGES: &[&str] = &[
 async fn a_log_with_one_row() -> TestDatabase {
     test_support::install_crypto_provider();
     let database = TestDatabase::new("audit", migrations()).await;
-    let log =
-        audit_service::app::AuditLog::new(database.database("test"), KeyRing::parse(CURSOR_KEYS).unwrap());
-    log.record(&[parsed(&login(user()))]).await;
+    log_of(&database).record(&[parsed(&login(user()))]).await;
     assert_eq!(sql::rows(&database.admin()).await, 1);
     database
 }

@@ -22,6 +22,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::sql;
 
 pub const CURSOR_KEYS: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+pub const PERSONAL_KEYS: &str = "p1:HwECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHgA";
 /// Generous: the machine may be busy with other tests.
 pub const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -56,6 +57,7 @@ impl Running {
         let config = Config {
             grpc_listen: "127.0.0.1:0".parse().unwrap(),
             cursor_keys: KeyRing::parse(CURSOR_KEYS).unwrap(),
+            personal_keys: KeyRing::parse(PERSONAL_KEYS).unwrap(),
         };
         let lifecycle = Lifecycle::new(common.shutdown);
         let application = Application::build(config, &common, &registry).await.unwrap();
@@ -72,7 +74,7 @@ impl Running {
 
     /// The log as another replica would write to it.
     pub fn another_log(&self) -> AuditLog {
-        AuditLog::new(self.database.database("replica"), KeyRing::parse(CURSOR_KEYS).unwrap())
+        log_of(&self.database)
     }
 
     /// Publishes as the outbox does: again and again until the broker has confirmed each message.
@@ -133,6 +135,12 @@ impl Running {
         let family = families.into_iter().find(|family| family.name() == name);
         family.map(|family| family.get_metric().to_vec()).unwrap_or_default()
     }
+}
+
+/// The log in `database`, without a service around it.
+pub fn log_of(database: &TestDatabase) -> AuditLog {
+    let ring = |keys| KeyRing::parse(keys).unwrap();
+    AuditLog::new(database.database("test"), ring(CURSOR_KEYS), ring(PERSONAL_KEYS))
 }
 
 fn common_config(database_url: SecretString, amqp_url: SecretString) -> CommonConfig {

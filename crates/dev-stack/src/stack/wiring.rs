@@ -91,7 +91,7 @@ impl Wiring {
             secrets.put("admin-password", &settings.admin_password)?;
             settings.admin_password.clone()
         };
-        for ring in ["password-keys", "data-keys", "session-keys", "audit-cursor-keys"] {
+        for ring in ["password-keys", "data-keys", "session-keys", "audit-cursor-keys", "audit-personal-keys"] {
             secrets.keep(ring, key_ring)?;
         }
         secrets.keep("identifier-key", key)?;
@@ -191,7 +191,8 @@ impl Wiring {
                 .unless_set("SUPPORT_EMAIL", "support@example.com"),
             ServiceName::AuditService => environment
                 .set("GRPC_LISTEN", work.addr().to_string())
-                .file("AUDIT_CURSOR_KEYS", &secret("audit-cursor-keys")),
+                .file("AUDIT_CURSOR_KEYS", &secret("audit-cursor-keys"))
+                .file("AUDIT_PERSONAL_KEYS", &secret("audit-personal-keys")),
         };
         environment
     }

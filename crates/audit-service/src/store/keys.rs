@@ -1,0 +1,111 @@
+//! The keys of people's data, as they are stored: sealed.
+
+use std::collections::HashMap;
+
+use auth_ids::Uuid;
+use chrono::{DateTime, Utc};
+use diesel::{prelude::*, upsert::excluded};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+diesel::table! {
+    subject_keys (subject_id) {
+        subject_id -> Uuid,
+        sealed -> Nullable<Binary>,
+        created_at -> Timestamptz,
+        erased_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    shared_keys (name) {
+        name -> Text,
+        sealed -> Binary,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    ip_tags (seq) {
+        seq -> BigInt,
+        tag -> Binary,
+        owner_id -> Nullable<Uuid>,
+    }
+}
+
+/// The sealed keys of those of `subjects` that have or had one; `None` for who was erased.
+pub async fn of_subjects(
+    conn: &mut AsyncPgConnection,
+    subjects: &[Uuid],
+) -> pg::Result<HashMap<Uuid, Option<Vec<u8>>>> {
+    let query = subject_keys::table
+        .select((subject_keys::subject_id, subject_keys::sealed))
+        .filter(subject_keys::subject_id.eq_any(subjects));
+    let rows: Vec<(Uuid, Option<Vec<u8>>)> = query.load(conn).await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Stores the keys of subjects that had none. Only for the holder of the log's end: nobody else does it meanwhile.
+pub async fn insert_subjects(conn: &mut AsyncPgConnection, keys: &[(Uuid, Vec<u8>)]) -> pg::Result<()> {
+    let rows: Vec<_> = keys
+        .iter()
+        .map(|(subject, sealed)| (subject_keys::subject_id.eq(subject), subject_keys::sealed.eq(sealed)))
+        .collect();
+    diesel::insert_into(subject_keys::table).values(rows).execute(conn).await?;
+    Ok(())
+}
+
+/// When a subject was erased, if it was.
+pub async fn erased_at(
+    conn: &mut AsyncPgConnection,
+    subject: Uuid,
+) -> pg::Result<Option<DateTime<Utc>>> {
+    let query = subject_keys::table.select(subject_keys::erased_at).find(subject);
+    let row: Option<Option<DateTime<Utc>>> = query.first(conn).await.optional()?;
+    Ok(row.flatten())
+}
+
+/// Deletes the key of a subject for good, also of one that has none yet.
+pub async fn erase_subject(
+    conn: &mut AsyncPgConnection,
+    subject: Uuid,
+    now: DateTime<Utc>,
+) -> pg::Result<()> {
+    diesel::insert_into(subject_keys::table)
+        .values((
+            subject_keys::subject_id.eq(subject),
+            subject_keys::sealed.eq(None::<Vec<u8>>),
+            subject_keys::erased_at.eq(now),
+        ))
+        .on_conflict(subject_keys::subject_id)
+        .do_update()
+        .set((
+            subject_keys::sealed.eq(excluded(subject_keys::sealed)),
+            subject_keys::erased_at.eq(excluded(subject_keys::erased_at)),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Deletes what finds a subject's events by their address; says how many events were found by it.
+pub async fn forget_addresses(conn: &mut AsyncPgConnection, subject: Uuid) -> pg::Result<usize> {
+    Ok(diesel::delete(ip_tags::table.filter(ip_tags::owner_id.eq(subject))).execute(conn).await?)
+}
+
+/// Those of the keys with these names that there are.
+pub async fn shared(conn: &mut AsyncPgConnection, names: &[String]) -> pg::Result<HashMap<String, Vec<u8>>> {
+    let query = shared_keys::table
+        .select((shared_keys::name, shared_keys::sealed))
+        .filter(shared_keys::name.eq_any(names));
+    let rows: Vec<(String, Vec<u8>)> = query.load(conn).await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Stores a key under a name that has none. Only for the holder of the log's end.
+pub async fn insert_shared(conn: &mut AsyncPgConnection, name: &str, sealed: &[u8]) -> pg::Result<()> {
+    diesel::insert_into(shared_keys::table)
+        .values((shared_keys::name.eq(name), shared_keys::sealed.eq(sealed)))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
