@@ -11,6 +11,7 @@ mod database;
 mod eventually;
 mod proxy;
 mod servers;
+pub mod smtp;
 
 pub use broker::TestBroker;
 pub use database::TestDatabase;
