@@ -377,6 +377,62 @@ impl MailParameters {
             Self::Test { .. } => None,
         }
     }
+
+    /// Greets by this name, where it greets at all.
+    pub fn set_display_name(&mut self, name: String) {
+        match self {
+            Self::VerifyEmail { display_name, .. }
+            | Self::AlreadyRegistered { display_name, .. }
+            | Self::ResetPassword { display_name, .. }
+            | Self::PasswordChanged { display_name, .. }
+            | Self::EmailChangeConfirm { display_name, .. }
+            | Self::EmailChangeNotice { display_name, .. }
+            | Self::NewDevice { display_name, .. }
+            | Self::TotpEnabled { display_name, .. }
+            | Self::TotpDisabled { display_name, .. }
+            | Self::RecoveryCodeUsed { display_name, .. }
+            | Self::SessionStolen { display_name, .. }
+            | Self::AccountLocked { display_name, .. }
+            | Self::AccountDeletion { display_name, .. }
+            | Self::Invitation { display_name, .. } => *display_name = Some(name),
+            Self::Test { .. } => {}
+        }
+    }
+
+    /// When and from where, if it is about something that happened.
+    pub fn occasion_mut(&mut self) -> Option<&mut Occasion> {
+        match self {
+            Self::PasswordChanged { occasion, .. }
+            | Self::NewDevice { occasion, .. }
+            | Self::TotpEnabled { occasion, .. }
+            | Self::TotpDisabled { occasion, .. }
+            | Self::RecoveryCodeUsed { occasion, .. }
+            | Self::SessionStolen { occasion, .. } => Some(occasion),
+            _ => None,
+        }
+    }
+
+    /// Every link, as it is shown.
+    #[must_use]
+    pub fn links(&self) -> Vec<&str> {
+        match self {
+            Self::VerifyEmail { link, .. }
+            | Self::ResetPassword { link, .. }
+            | Self::EmailChangeConfirm { link, .. }
+            | Self::Invitation { link, .. } => vec![link],
+            Self::AlreadyRegistered { login_link, reset_link, .. } => vec![login_link, reset_link],
+            Self::EmailChangeNotice { undo_link, .. } => undo_link.iter().map(String::as_str).collect(),
+            Self::PasswordChanged { secure_link, .. }
+            | Self::NewDevice { secure_link, .. }
+            | Self::TotpEnabled { secure_link, .. }
+            | Self::TotpDisabled { secure_link, .. }
+            | Self::RecoveryCodeUsed { secure_link, .. }
+            | Self::SessionStolen { secure_link, .. } => vec![secure_link],
+            Self::AccountLocked { reset_link, .. } => vec![reset_link],
+            Self::AccountDeletion { restore_link, .. } => vec![restore_link],
+            Self::Test { .. } => Vec::new(),
+        }
+    }
 }
 
 impl fmt::Debug for MailParameters {

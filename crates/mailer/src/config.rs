@@ -5,7 +5,10 @@ use sealing::MailboxPrivateKey;
 use secrecy::ExposeSecret;
 use service_runtime::{CommonConfig, Environment, Problems};
 
-use crate::mail::{composer::Sender, renderer::Brand, smtp_server::SmtpServer};
+use crate::{
+    mail::{composer::Sender, renderer::Brand, smtp_server::SmtpServer},
+    presentation::PresentationSettings,
+};
 
 /// The mailer's own flags and variables, before they are understood.
 #[derive(Clone, clap::Args)]
@@ -35,12 +38,8 @@ pub struct Settings {
     /// The right-hand side of every Message-ID; by default the domain of `MAIL_FROM`.
     #[arg(long, env = "MAIL_DOMAIN")]
     mail_domain: Option<String>,
-    /// The product's name in every mail.
-    #[arg(long, env = "BRAND_NAME", default_value = "Feature Auth")]
-    brand_name: String,
-    /// The address that mails name for questions; without it they name none.
-    #[arg(long, env = "SUPPORT_EMAIL")]
-    support_email: Option<String>,
+    #[command(flatten)]
+    presentation: PresentationSettings,
 }
 
 /// The mailer's configuration, understood.
@@ -82,22 +81,18 @@ impl Settings {
         let from = problems.required("MAIL_FROM", self.mail_from);
         let from: Option<Mailbox> = from.and_then(|text| one_line(problems, "MAIL_FROM", &text));
         let reply_to = optional(problems, "MAIL_REPLY_TO", self.mail_reply_to);
-        let support_email = optional::<Address>(problems, "SUPPORT_EMAIL", self.support_email);
         let mail_domain = match self.mail_domain {
             Some(domain) => one_line(problems, "MAIL_DOMAIN", &format!("id@{domain}")),
             None => from.as_ref().map(|from| from.email.clone()),
         };
-        let name: Option<String> = one_line(problems, "BRAND_NAME", &self.brand_name);
-        if self.brand_name.trim().is_empty() {
-            problems.add("BRAND_NAME", "must not be empty");
-        }
+        let brand = self.presentation.configure(common.environment == Environment::Production, problems);
         Some(Config {
             grpc_listen: grpc_listen?,
             private_key: private_key?,
             smtp: smtp?,
             sender: Sender { from: from?, reply_to: reply_to? },
             mail_domain: mail_domain.map(|address: Address| address.domain().to_owned())?,
-            brand: Brand { name: name?, support_email: support_email?.map(|address| address.to_string()) },
+            brand: brand?,
         })
     }
 }

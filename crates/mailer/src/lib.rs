@@ -7,9 +7,11 @@ pub mod domain;
 pub mod keys;
 pub mod mail;
 pub mod metrics;
+pub mod presentation;
 pub mod rpc;
 pub mod startup;
 pub mod store;
+pub mod templates_command;
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -65,6 +67,7 @@ impl Service for Mailer {
     fn run_without_configuration(command: Self::Command) -> Result<ExitCode, Self::Command> {
         match command {
             keys::Command::Keys(keys::KeysCommand::Generate) => print!("{}", keys::generate()),
+            keys::Command::Templates(command) => return Ok(templates_command::run(command)),
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -2,6 +2,7 @@
 
 pub mod chosen_name;
 pub mod claim;
+pub mod color;
 pub mod device_label;
 pub mod mail_command;
 pub mod masked_address;

@@ -1,10 +1,15 @@
 //! The edge out to the mail server: words, a message, a conversation.
 
+pub mod brand;
 pub mod composer;
 mod connections;
 mod conversation;
+pub mod gallery;
+mod line_length;
+pub mod overrides;
+pub mod proof;
 pub mod renderer;
 pub mod samples;
 pub mod smtp;
 pub mod smtp_server;
-mod templates;
+pub mod templates;

@@ -1,14 +1,14 @@
-use std::{fmt::Write, net::IpAddr};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use auth_events::commands::{Locale, MailParameters, MailTemplate, Occasion};
-use minijinja::{
-    AutoEscape, Environment, Output, State, UndefinedBehavior, Value, context, escape_formatter,
-    syntax::SyntaxConfig,
-};
+use minijinja::{AutoEscape, Environment, Error, Output, State, Value, context, escape_formatter};
 
+pub use super::brand::Brand;
 use super::{
+    line_length::broken_lines,
+    proof::{self, Mistake},
     samples,
-    templates::{COMMON_TEXTS, SOURCES, file_name, layouts},
+    templates::{compile, filled_later, layouts, mails, stem, texts},
 };
 use crate::domain::{
     chosen_name::chosen_name,
@@ -16,23 +16,6 @@ use crate::domain::{
     masked_address::masked_address,
     time_in_words::{lifetime, moment},
 };
-
-/// How the platform presents itself in mails.
-#[derive(Debug, Clone)]
-pub struct Brand {
-    /// The product's name.
-    pub name: String,
-    /// Where to ask for help, if anywhere.
-    pub support_email: Option<String>,
-}
-
-impl Brand {
-    /// A brand that is nothing but a name.
-    #[must_use]
-    pub fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), support_email: None }
-    }
-}
 
 /// A mail in words.
 #[derive(Clone, PartialEq, Eq)]
@@ -68,42 +51,42 @@ pub enum RenderError {
 ///
 /// The layouts are compiled from MJML to HTML once, with their placeholders; filling in and escaping is then the template
 /// engine's work alone, so that nothing a user chose is ever parsed as markup.
+#[derive(Clone)]
 pub struct Renderer {
-    templates: Environment<'static>,
+    /// Apart from each other, so that no HTML includes a text, which is not escaped.
+    pages: Arc<Environment<'static>>,
+    texts: Arc<Environment<'static>>,
     brand: Brand,
 }
 
 impl Renderer {
     /// Compiles every template; a mistake in one is found here, not when the first mail of its kind is due.
     pub fn new(brand: Brand) -> Result<Self, RenderError> {
-        let mut templates = Environment::new();
-        templates.set_undefined_behavior(UndefinedBehavior::Strict);
-        templates.set_syntax(SyntaxConfig::builder().trim_blocks(true).keep_trailing_newline(true).build()?);
-        templates.set_formatter(escape_readably);
-        let layouts = layouts()?;
-        for (name, text) in COMMON_TEXTS {
-            templates.add_template(name, text)?;
+        let mut pages = filled_later();
+        pages.set_auto_escape_callback(|_| AutoEscape::Html);
+        pages.set_formatter(escape_readably);
+        let layouts = layouts(&brand)?;
+        for (template, locale) in mails() {
+            let stem = stem(template, locale);
+            let page = compile(&layouts, &brand, &stem, locale)?;
+            pages.add_template_owned(stem, page)?;
         }
-        for source in SOURCES {
-            templates.add_template_owned(source.file_name("html"), source.compile(&layouts)?)?;
-            templates.add_template_owned(source.file_name("txt"), source.text)?;
-        }
-        Ok(Self { templates, brand })
+        let texts = texts(&brand)?;
+        Ok(Self { pages: Arc::new(pages), texts: Arc::new(texts), brand })
+    }
+
+    /// What is wrong with the operator's templates; the built-in ones are right.
+    #[must_use]
+    pub fn mistakes(brand: &Brand) -> Vec<Mistake> {
+        proof::mistakes(brand)
     }
 
     /// Says `parameters` in the language `locale`.
     pub fn render(&self, locale: Locale, parameters: &MailParameters) -> Result<RenderedMail, RenderError> {
         let values = self.values(locale, parameters);
-        let fill = |extension| {
-            let name = file_name(parameters.template(), locale, extension);
-            self.templates.get_template(&name)?.render(&values)
-        };
-        let with_subject = fill("txt")?;
-        let (subject, text) = with_subject
-            .strip_prefix("Subject: ")
-            .and_then(|rest| rest.split_once("\n\n"))
-            .ok_or(RenderError::NoSubject)?;
-        Ok(RenderedMail { subject: subject.to_owned(), text: text.to_owned(), html: fill("html")? })
+        let stem = stem(parameters.template(), locale);
+        let (subject, text) = self.text(&stem, &values)?;
+        Ok(RenderedMail { subject, text, html: self.page(&stem, &values)? })
     }
 
     /// Says in the language `locale` what `template` says with parameters that nobody can do anything with.
@@ -111,10 +94,37 @@ impl Renderer {
         self.render(locale, &samples::sample(template))
     }
 
-    fn values(&self, locale: Locale, parameters: &MailParameters) -> Value {
-        let Brand { name: brand, support_email } = &self.brand;
+    /// Subject and text.
+    pub(super) fn text(&self, stem: &str, values: &Value) -> Result<(String, String), RenderError> {
+        let with_subject = self.texts.get_template(&format!("{stem}.txt"))?.render(values)?;
+        let (subject, text) = with_subject
+            .strip_prefix("Subject: ")
+            .and_then(|rest| rest.split_once("\n\n"))
+            .ok_or(RenderError::NoSubject)?;
+        Ok((subject.to_owned(), broken_lines(text)))
+    }
+
+    /// The HTML.
+    pub(super) fn page(&self, stem: &str, values: &Value) -> Result<String, RenderError> {
+        Ok(self.pages.get_template(stem)?.render(values)?)
+    }
+
+    /// Names that a mail's HTML, or its text, asks for.
+    pub(super) fn asked_for(&self, stem: &str) -> Result<(Vec<String>, Vec<String>), RenderError> {
+        let page = self.pages.get_template(stem)?.undeclared_variables(false);
+        let text = self.texts.get_template(&format!("{stem}.txt"))?.undeclared_variables(false);
+        let is_given = |name: &String| self.texts.globals().any(|(global, _)| global == name);
+        let asked =
+            |names: std::collections::HashSet<String>| names.into_iter().filter(|name| !is_given(name));
+        Ok((asked(page).collect(), asked(text).collect()))
+    }
+
+    /// What a mail is filled with.
+    pub(super) fn values(&self, locale: Locale, parameters: &MailParameters) -> Value {
+        let Brand { name: brand, logo_url, support_email, address, .. } = &self.brand;
+        let logo_url = logo_url.as_ref().map(url::Url::as_str);
         let name = chosen_name(parameters.display_name());
-        let common = context! { brand, support_email, name };
+        let common = context! { brand, logo_url, support_email, address, name };
         let specific = match parameters {
             MailParameters::VerifyEmail { link, expires_in_hours, .. } => {
                 context! { link, hours => expires_in_hours }
@@ -163,8 +173,10 @@ fn occasion_values(locale: Locale, occasion: &Occasion) -> Value {
 }
 
 /// Escapes for HTML like the engine does, except that `/` stays: some mail gateways rewrite links without decoding them first.
-fn escape_readably(out: &mut Output, state: &mut State, value: &Value) -> Result<(), minijinja::Error> {
-    let text = value.as_str().filter(|_| matches!(state.auto_escape(), AutoEscape::Html) && !value.is_safe());
+/// It escapes wherever it is asked to, also where a template says that there is nothing to escape.
+fn escape_readably(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
+    use std::fmt::Write;
+    let text = value.as_str().filter(|_| !value.is_safe());
     let Some(text) = text else { return escape_formatter(out, state, value) };
     for c in text.chars() {
         match c {
@@ -179,6 +191,14 @@ fn escape_readably(out: &mut Output, state: &mut State, value: &Value) -> Result
     Ok(())
 }
 
+impl fmt::Debug for Renderer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Renderer").field("brand", &self.brand.name).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod attacks;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -1,112 +1,141 @@
+//! The built-in templates, and how they are put together.
+
 use auth_events::commands::{Locale, MailTemplate};
-use minijinja::{Environment, context, syntax::SyntaxConfig};
+use minijinja::{Environment, UndefinedBehavior, context, syntax::SyntaxConfig};
 use mrml::prelude::render::RenderOptions;
 
-use super::renderer::RenderError;
-
-/// A mail in one language, with placeholders.
-pub(super) struct Source {
-    pub template: MailTemplate,
-    pub locale: Locale,
-    /// What the layout of the HTML is called in [`LAYOUTS`].
-    layout: &'static str,
-    pub text: &'static str,
-}
+use super::{brand::Brand, renderer::RenderError};
 
 macro_rules! templates {
-    (mails: $(($template:ident, $name:literal)),+; layouts: $($layout:literal),+; texts: $($text:literal),+;) => {
-        /// Every mail in every language.
-        pub(super) const SOURCES: &[Source] = &[$(
-            Source {
-                template: MailTemplate::$template,
-                locale: Locale::En,
-                layout: concat!($name, ".en.mjml"),
-                text: include_str!(concat!("../../templates/", $name, ".en.txt")),
-            },
-            Source {
-                template: MailTemplate::$template,
-                locale: Locale::De,
-                layout: concat!($name, ".de.mjml"),
-                text: include_str!(concat!("../../templates/", $name, ".de.txt")),
-            },
-        )+];
-        /// File name and content of every layout.
-        const LAYOUTS: &[(&str, &str)] = &[
-            $((concat!($name, ".en.mjml"), include_str!(concat!("../../templates/", $name, ".en.mjml"))),)+
-            $((concat!($name, ".de.mjml"), include_str!(concat!("../../templates/", $name, ".de.mjml"))),)+
-            $((concat!($layout, ".mjml"), include_str!(concat!("../../templates/", $layout, ".mjml"))),)+
+    (mails: $($mail:literal),+; shared: $($shared:literal),+;) => {
+        /// Name and content of every built-in file.
+        const FILES: &[(&str, &str)] = &[
+            $(
+                file!($mail, ".en.mjml"), file!($mail, ".de.mjml"),
+                file!($mail, ".en.txt"), file!($mail, ".de.txt"),
+            )+
+            $(file!($shared, "")),+
         ];
-        /// File name and content of what texts have in common.
-        pub(super) const COMMON_TEXTS: &[(&str, &str)] = &[
-            $((concat!($text, ".txt"), include_str!(concat!("../../templates/", $text, ".txt"))),)+
-        ];
+    };
+}
+
+macro_rules! file {
+    ($name:literal, $extension:literal) => {
+        (concat!($name, $extension), include_str!(concat!("../../templates/", $name, $extension)))
     };
 }
 
 templates! {
     mails:
-        (VerifyEmail, "verify_email"),
-        (AlreadyRegistered, "already_registered"),
-        (ResetPassword, "reset_password"),
-        (PasswordChanged, "password_changed"),
-        (EmailChangeConfirm, "email_change_confirm"),
-        (EmailChangeNotice, "email_change_notice"),
-        (NewDevice, "new_device"),
-        (TotpEnabled, "totp_enabled"),
-        (TotpDisabled, "totp_disabled"),
-        (RecoveryCodeUsed, "recovery_code_used"),
-        (SessionStolen, "session_stolen"),
-        (AccountLocked, "account_locked"),
-        (AccountDeletion, "account_deletion"),
-        (Invitation, "invitation"),
-        (Test, "test");
-    layouts:
-        "layout",
-        "security_notice.en", "security_notice.de",
-        "button.en", "button.de",
-        "occasion.en", "occasion.de",
-        "footer.en", "footer.de";
-    texts:
-        "security_notice.en", "security_notice.de",
-        "occasion.en", "occasion.de",
-        "footer.en", "footer.de";
+        "verify_email",
+        "already_registered",
+        "reset_password",
+        "password_changed",
+        "email_change_confirm",
+        "email_change_notice",
+        "new_device",
+        "totp_enabled",
+        "totp_disabled",
+        "recovery_code_used",
+        "session_stolen",
+        "account_locked",
+        "account_deletion",
+        "invitation",
+        "test";
+    shared:
+        "layout.mjml",
+        "security_notice.en.mjml", "security_notice.de.mjml",
+        "button.en.mjml", "button.de.mjml",
+        "occasion.en.mjml", "occasion.de.mjml",
+        "footer.en.mjml", "footer.de.mjml",
+        "security_notice.en.txt", "security_notice.de.txt",
+        "occasion.en.txt", "occasion.de.txt",
+        "footer.en.txt", "footer.de.txt";
 }
 
-impl Source {
-    pub(super) fn file_name(&self, extension: &str) -> String {
-        file_name(self.template, self.locale, extension)
-    }
-
-    /// Its HTML, with the placeholders.
-    pub(super) fn compile(&self, layouts: &Environment) -> Result<String, RenderError> {
-        let failed = |why: String| RenderError::Layout { template: self.layout.to_owned(), why };
-        let layout = layouts.get_template(self.layout)?.render(context! { locale => self.locale.tag() })?;
-        let parsed = mrml::parse(layout).map_err(|error| failed(error.to_string()))?;
-        if let Some(warning) = parsed.warnings.first() {
-            return Err(failed(warning.to_string()));
-        }
-        // No web fonts: a mail must not tell a third party that it was read.
-        let options =
-            RenderOptions { fonts: std::collections::HashMap::default(), ..RenderOptions::default() };
-        parsed.element.render(&options).map_err(|error| failed(error.to_string()))
-    }
+/// The built-in file `name`.
+#[must_use]
+pub fn built_in(name: &str) -> Option<&'static str> {
+    FILES.iter().find(|(file, _)| *file == name).map(|(_, content)| *content)
 }
 
-pub(super) fn file_name(template: MailTemplate, locale: Locale, extension: &str) -> String {
-    format!("{}.{}.{extension}", template.name(), locale.tag())
+/// Name and content of every built-in file.
+pub fn all_built_in() -> impl Iterator<Item = (&'static str, &'static str)> {
+    FILES.iter().copied()
+}
+
+/// Every mail in every language.
+pub(super) fn mails() -> impl Iterator<Item = (MailTemplate, Locale)> {
+    MailTemplate::ALL.iter().flat_map(|template| Locale::ALL.iter().map(|locale| (*template, *locale)))
+}
+
+/// What a mail is called among files, without the extension.
+pub(super) fn stem(template: MailTemplate, locale: Locale) -> String {
+    format!("{}.{}", template.name(), locale.tag())
+}
+
+/// All texts, which include each other.
+pub(super) fn texts(brand: &Brand) -> Result<Environment<'static>, RenderError> {
+    let mut texts = filled_later();
+    texts.set_syntax(SyntaxConfig::builder().trim_blocks(true).keep_trailing_newline(true).build()?);
+    for (name, text) in files(brand, ".txt") {
+        texts.add_template_owned(name, text.to_owned())?;
+    }
+    Ok(texts)
 }
 
 /// The layouts, which share parts. Square brackets put them together, so that the placeholders in braces are left for later.
-pub(super) fn layouts() -> Result<Environment<'static>, RenderError> {
+pub(super) fn layouts(brand: &Brand) -> Result<Environment<'static>, RenderError> {
     let mut layouts = Environment::new();
+    layouts.set_undefined_behavior(UndefinedBehavior::Strict);
     let syntax = SyntaxConfig::builder()
         .block_delimiters("[%", "%]")
         .variable_delimiters("[[", "]]")
         .comment_delimiters("[#", "#]")
         .build()?;
     layouts.set_syntax(syntax);
-    for (name, layout) in LAYOUTS {
-        layouts.add_template(name, layout)?;
+    for (name, layout) in files(brand, ".mjml") {
+        layouts.add_template_owned(name, layout.to_owned())?;
     }
     Ok(layouts)
+}
+
+/// The HTML of a mail, with the placeholders.
+pub(super) fn compile(
+    layouts: &Environment,
+    brand: &Brand,
+    stem: &str,
+    locale: Locale,
+) -> Result<String, RenderError> {
+    let values = context! {
+        locale => locale.tag(), colors => brand.palette(), has_logo => brand.logo_url.is_some(),
+    };
+    let file = format!("{stem}.mjml");
+    let layout = layouts.get_template(&file)?.render(values)?;
+    let failed = |why: String| RenderError::Layout { template: file.clone(), why };
+    // It includes nothing: the parser's own way to read files is not given any.
+    let parsed = mrml::parse(layout).map_err(|error| failed(error.to_string()))?;
+    if let Some(warning) = parsed.warnings.first() {
+        return Err(failed(warning.to_string()));
+    }
+    // No web fonts: a mail must not tell a third party that it was read.
+    let options = RenderOptions { fonts: std::collections::HashMap::default(), ..RenderOptions::default() };
+    parsed.element.render(&options).map_err(|error| failed(error.to_string()))
+}
+
+/// An environment for what is filled in for each mail: it knows nothing but what it is given.
+pub(super) fn filled_later() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    // What a user chose is never markup, and no template can say otherwise.
+    environment.remove_filter("safe");
+    environment.remove_filter("tojson");
+    // It would show links in places where nobody expects them.
+    environment.remove_global("debug");
+    environment
+}
+
+fn files<'a>(brand: &'a Brand, extension: &'static str) -> impl Iterator<Item = (&'static str, &'a str)> {
+    let files = FILES.iter().filter(move |(name, _)| name.ends_with(extension));
+    files.map(|(name, built_in)| (*name, brand.templates.get(name).unwrap_or(built_in)))
 }

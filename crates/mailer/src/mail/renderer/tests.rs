@@ -6,7 +6,13 @@ use super::*;
 
 const LINK: &str = "https://auth.example/page#token=fat_AbC-_123&x=\"y\"";
 
-fn renderer() -> Renderer {
+pub(super) fn renderer() -> Renderer {
+    // Compiled once: it is what takes the time.
+    static RENDERER: std::sync::OnceLock<Renderer> = std::sync::OnceLock::new();
+    RENDERER.get_or_init(compiled).clone()
+}
+
+fn compiled() -> Renderer {
     let support_email = Some("help@auth.example".to_owned());
     Renderer::new(Brand { support_email, ..Brand::named("Fisch & Söhne") }).unwrap()
 }
@@ -116,7 +122,12 @@ fn every_html_is_complete_escaped_and_loads_nothing() {
         for left in ["{{", "{%", "[[", "[%", "<mj-", "<title></title>"] {
             assert!(!html.contains(left), "{left} in {}", template.name());
         }
-        assert!(html.len() < 30_000, "{} bytes", html.len());
+        assert_eq!(html.matches("<title>").count(), 1);
+        assert!(html.contains("[data-ogsc]") && html.contains("name=\"color-scheme\""), "{html}");
+        let mut tables = html.split("<table").skip(1).filter_map(|rest| rest.split('>').next());
+        assert!(tables.all(|table| table.contains("role=\"presentation\"")), "{html}");
+        // Gmail hides what comes after 102 KB.
+        assert!(html.len() < 40_000, "{} bytes", html.len());
     }
 }
 
@@ -134,7 +145,11 @@ fn every_mail_has_one_button_whose_link_is_also_there_to_copy() {
         };
         let escaped = link.replace('&', "&amp;").replace('"', "&quot;");
         assert_eq!(mail.html.matches(&format!("href=\"{escaped}\"")).count(), 2, "{}", mail.html);
-        assert!(mail.text.lines().all(|line| line.chars().count() <= 90), "{}", mail.text);
+        assert!(
+            mail.text.lines().all(|line| line.chars().count() <= 78 || line.starts_with("https://")),
+            "{}",
+            mail.text
+        );
     }
 }
 
