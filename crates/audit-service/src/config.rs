@@ -93,7 +93,9 @@ mod tests {
             assert!(Config::parse(settings("everywhere", keys), &mut problems).is_none());
             let text = problems.to_string();
             assert!(
-                ["GRPC_LISTEN", "AUDIT_CURSOR_KEYS", "AUDIT_PERSONAL_KEYS", expected].iter().all(|it| text.contains(it)),
+                ["GRPC_LISTEN", "AUDIT_CURSOR_KEYS", "AUDIT_PERSONAL_KEYS", expected]
+                    .iter()
+                    .all(|it| text.contains(it)),
                 "{text}"
             );
             assert!(!text.contains("hunter2"), "{text}");

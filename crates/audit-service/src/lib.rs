@@ -10,5 +10,6 @@ mod rpc;
 mod service;
 pub mod startup;
 pub mod store;
+pub mod tail;
 
 pub use service::AuditService;

@@ -19,6 +19,7 @@ use crate::{
     consumer::{self, Recorder},
     metrics::Metrics,
     rpc::{self, AuditRpc},
+    tail::Tail,
 };
 
 /// How often a database that lacks migrations is asked again.
@@ -78,8 +79,11 @@ impl Application {
         let recorder = Recorder::new(self.log.clone(), self.metrics);
         lifecycle.spawn("audit consumer", consume(self.bus, self.database, recorder, lifecycle.stopping()));
 
-        let service =
-            AuditServiceServer::new(AuditRpc::new(self.log)).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let tail = Tail::new(self.log.clone());
+        lifecycle.spawn("audit tail", tail.clone().run(lifecycle.stopping()));
+
+        let service = AuditServiceServer::new(AuditRpc::new(self.log, tail, lifecycle.stopping()))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
         self.server.serve(Routes::new(service), MethodPolicy::new(rpc::ALLOWED), lifecycle).await
     }
 }

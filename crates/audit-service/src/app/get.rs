@@ -4,7 +4,10 @@ use auth_ids::EventId;
 use service_error::{ErrorKind, ServiceError};
 
 use super::AuditLog;
-use crate::{domain::RecordedEvent, store};
+use crate::{
+    domain::{RecordedEvent, Scope},
+    store,
+};
 
 /// Why there is no event.
 #[derive(Debug, thiserror::Error)]
@@ -16,11 +19,13 @@ pub enum GetError {
 }
 
 impl AuditLog {
-    /// One event.
-    pub async fn get(&self, id: EventId) -> Result<RecordedEvent, GetError> {
+    /// One event, if it is in the scope.
+    pub async fn get(&self, id: EventId, scope: &Scope) -> Result<RecordedEvent, GetError> {
         let mut conn = self.database.connection().await?;
-        let row = store::events::find(&mut conn, id).await?.ok_or(GetError::EventNotFound)?;
-        self.personal.open(&mut conn, vec![row]).await?.pop().ok_or(GetError::EventNotFound)
+        let row = store::events::find(&mut conn, id).await?;
+        let row = row.filter(|row| scope.admits(&row.event)).ok_or(GetError::EventNotFound)?;
+        let event = self.personal.open(&mut conn, vec![row]).await?.pop();
+        event.map(|event| scope.redact(event)).ok_or(GetError::EventNotFound)
     }
 }
 

@@ -1,17 +1,26 @@
 //! What can be done with the log.
 
+mod export;
 mod get;
 mod personal;
+mod reading;
 mod record;
 mod search;
+mod stats;
 
+use std::sync::Arc;
+
+use clock::{SharedClock, SystemClock};
 use personal::PersonalData;
 use sealing::KeyRing;
 use service_error::ErrorKind;
 
+pub use export::{ExportPart, ExportSummary};
 pub use get::GetError;
+pub use reading::Reading;
 pub use record::{Fate, Recording};
-pub use search::{Page, SearchError};
+pub use search::{Page, Search, SearchError, Total};
+pub use stats::Stats;
 
 /// The audit log. Clones are the same log.
 #[derive(Clone)]
@@ -19,12 +28,20 @@ pub struct AuditLog {
     database: pg::Database,
     cursor_keys: KeyRing,
     personal: PersonalData,
+    clock: SharedClock,
 }
 
 impl AuditLog {
     #[must_use]
     pub fn new(database: pg::Database, cursor_keys: KeyRing, personal_keys: KeyRing) -> Self {
-        Self { database, cursor_keys, personal: PersonalData::new(personal_keys) }
+        let (personal, clock) = (PersonalData::new(personal_keys), Arc::new(SystemClock));
+        Self { database, cursor_keys, personal, clock }
+    }
+
+    /// The same log at another time.
+    #[must_use]
+    pub fn with_clock(self, clock: SharedClock) -> Self {
+        Self { clock, ..self }
     }
 }
 

@@ -203,7 +203,7 @@ mod tests {
     fn the_form_never_changes() {
         let hash = content().hash(42, &GENESIS, &mut Vec::new());
         let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "FILL");
+        assert_eq!(hex, "1ec04dfbeeb93582cde77d4be1aec1d69979f9a3f41d86ff9afc33b881e20b64");
     }
 
     #[test]

@@ -99,8 +99,7 @@ impl Parts {
         let name = event.actor.name.clone();
         let is_public = matches!(event.actor.kind, ActorKind::Service | ActorKind::Operator);
         let (public_name, private_name) = if is_public { (name, None) } else { (None, name) };
-        let client =
-            SealedClient { ip: *ip, user_agent: user_agent.clone(), actor_name: private_name };
+        let client = SealedClient { ip: *ip, user_agent: user_agent.clone(), actor_name: private_name };
         let (detail, personal_detail) = split(&event.detail);
         Self {
             client: Some(client).filter(|client| *client != SealedClient::default()),

@@ -40,11 +40,13 @@ pub fn event(event: RecordedEvent) -> Event {
         request_id: event.client.request_id.unwrap_or_default(),
         trace_id: event.trace_id.unwrap_or_default(),
         detail,
-        ..Event::default()
+        erased: event.erased,
+        hash: event.hash,
+        prev_hash: event.prev_hash,
     }
 }
 
-fn timestamp(time: DateTime<Utc>) -> Timestamp {
+pub fn timestamp(time: DateTime<Utc>) -> Timestamp {
     // Of a leap second chrono makes more than a second's nanoseconds; protobuf forbids that.
     let nanos = time.timestamp_subsec_nanos().min(999_999_999);
     Timestamp { seconds: time.timestamp(), nanos: i32::try_from(nanos).unwrap_or_default() }

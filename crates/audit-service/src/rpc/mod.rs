@@ -1,5 +1,6 @@
 //! The edge to gRPC.
 
+mod criteria;
 mod erase_subject;
 mod event;
 mod export;
@@ -7,8 +8,11 @@ mod get;
 mod list_checkpoints;
 mod search;
 mod stats;
+mod stream_error;
 mod tail;
 mod verify_chain;
+
+use std::sync::Arc;
 
 use auth_proto::audit::v1::{
     EraseSubjectRequest, EraseSubjectResponse, ExportRequest, GetRequest, GetResponse,
@@ -16,11 +20,13 @@ use auth_proto::audit::v1::{
     StatsResponse, TailRequest, VerifyChainRequest, VerifyChainResponse, audit_service_server::AuditService,
 };
 use service_error::{ErrorKind, ServiceError, into_status};
-use service_runtime::grpc::Caller;
+use service_runtime::{CancellationToken, grpc::Caller};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Request, Response, Status};
 use tracing::{error, warn};
 
-use crate::app::AuditLog;
+use self::stream_error::StreamError;
+use crate::{app::AuditLog, domain::Reader, tail::Tail};
 
 /// auth-api asks for its administrators, whose rights it has checked, and for users who look at their own events.
 const READERS: &[&str] = &["auth-api", "operator"];
@@ -38,40 +44,60 @@ pub const ALLOWED: &[(&str, &[&str])] = &[
     ("/feature_auth.audit.v1.AuditService/Stats", READERS),
 ];
 
+/// How many may follow the log at once, at this replica.
+const FOLLOWERS: usize = 64;
+/// How many may export it: each reads as fast as it can.
+const EXPORTS: usize = 4;
+
 /// `feature_auth.audit.v1.AuditService`.
 pub struct AuditRpc {
     log: AuditLog,
+    tail: Tail,
+    followers: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
+    /// Streams end when it is cancelled.
+    stopping: CancellationToken,
 }
 
 impl AuditRpc {
-    pub fn new(log: AuditLog) -> Self {
-        Self { log }
+    pub fn new(log: AuditLog, tail: Tail, stopping: CancellationToken) -> Self {
+        let (followers, exports) = (Semaphore::new(FOLLOWERS), Semaphore::new(EXPORTS));
+        Self { log, tail, followers: followers.into(), exports: exports.into(), stopping }
     }
+}
+
+fn permit(of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Status> {
+    Arc::clone(of).try_acquire_owned().map_err(|_| status(&StreamError::TooMany))
 }
 
 #[tonic::async_trait]
 impl AuditService for AuditRpc {
     async fn search(&self, request: Request<SearchRequest>) -> Result<Response<SearchResponse>, Status> {
-        search::search(&self.log, &request.into_inner())
+        let caller = caller(&request);
+        let reader = Reader::of(caller.role(), caller.name());
+        search::search(&self.log, &request.into_inner(), reader)
             .await
             .map(Response::new)
             .map_err(|error| status(&error))
     }
 
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
-        get::get(&self.log, &request.into_inner()).await.map(Response::new).map_err(|error| status(&error))
+        get::get(&self.log, &request.into_inner()).await.map(Response::new)
     }
 
-    type TailStream = tail::Tail;
+    type TailStream = tail::Following;
 
     async fn tail(&self, request: Request<TailRequest>) -> Result<Response<Self::TailStream>, Status> {
-        tail::tail(&self.log, &request.into_inner()).await.map(Response::new)
+        let (log, tail, stopping) = (self.log.clone(), self.tail.clone(), self.stopping.clone());
+        let permit = permit(&self.followers)?;
+        tail::tail(log, tail, &request.into_inner(), permit, stopping).await.map(Response::new)
     }
 
     type ExportStream = export::Export;
 
     async fn export(&self, request: Request<ExportRequest>) -> Result<Response<Self::ExportStream>, Status> {
-        export::export(&self.log, &request.into_inner()).await.map(Response::new)
+        let (permit, stopping) = (permit(&self.exports)?, self.stopping.clone());
+        export::export(&self.log, &request.into_inner(), permit, stopping).await.map(Response::new)
     }
 
     async fn verify_chain(
@@ -97,7 +123,10 @@ impl AuditService for AuditRpc {
     }
 
     async fn stats(&self, request: Request<StatsRequest>) -> Result<Response<StatsResponse>, Status> {
-        stats::stats(&self.log, &request.into_inner()).await.map(Response::new)
+        stats::stats(&self.log, &request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|error| status(&error))
     }
 }
 

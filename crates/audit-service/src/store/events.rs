@@ -3,10 +3,10 @@
 use auth_events::{Client, Target};
 use auth_ids::{EventId, GenericUuid, Uuid};
 use chrono::{DateTime, Utc};
-use diesel::{connection::CacheSize, prelude::*, sql_types::Text};
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use crate::domain::{Filter, RecordedEvent, TypeFilter, personal::Owner};
+use crate::domain::{RecordedEvent, personal::Owner};
 
 diesel::table! {
     events (seq) {
@@ -85,56 +85,6 @@ impl StoredEvent {
     }
 }
 
-
-/// The newest events below `before` that match `filter`, at most `limit`; `tag` stands for the filter's address.
-pub async fn search(
-    conn: &mut AsyncPgConnection,
-    filter: &Filter,
-    tag: Option<&[u8]>,
-    before: Option<i64>,
-    limit: i64,
-) -> pg::Result<Vec<StoredEvent>> {
-    // A prepared plan is made for any type and actor; for a rare one it walks the whole table.
-    conn.set_prepared_statement_cache_size(CacheSize::Disabled);
-    let mut query =
-        events::table.select(EventRow::as_select()).order(events::seq.desc()).limit(limit).into_boxed();
-    if let Some(before) = before {
-        query = query.filter(events::seq.lt(before));
-    }
-    match &filter.r#type {
-        Some(TypeFilter::Exact(name)) => query = query.filter(events::name.eq(name)),
-        // As in the index `events_domain`, to the letter: a parameter in place of a literal would not be recognised.
-        Some(TypeFilter::Domain(domain)) => {
-            query = query.filter(diesel::dsl::sql::<Text>("split_part(type, '.', 1)").eq(domain));
-        }
-        None => {}
-    }
-    if let Some(outcome) = filter.outcome {
-        query = query.filter(events::outcome.eq(outcome.name()));
-    }
-    if let Some(actor) = filter.actor_id {
-        query = query.filter(events::actor_id.eq(actor));
-    }
-    if let Some(subject) = filter.subject_id {
-        query = query.filter(events::subject_id.eq(subject));
-    }
-    if let Some(tag) = tag {
-        let tagged = ip_tags::table.select(ip_tags::seq).filter(ip_tags::tag.eq(tag.to_vec()));
-        query = query.filter(events::seq.eq_any(tagged));
-    }
-    if let Some(from) = filter.from {
-        query = query.filter(events::occurred_at.ge(from));
-    }
-    if let Some(to) = filter.to {
-        query = query.filter(events::occurred_at.lt(to));
-    }
-    if let Some(request_id) = &filter.request_id {
-        query = query.filter(events::request_id.eq(request_id));
-    }
-    let rows: Vec<EventRow> = query.load(conn).await?;
-    Ok(rows.into_iter().map(StoredEvent::from).collect())
-}
-
 /// One event.
 pub async fn find(conn: &mut AsyncPgConnection, id: EventId) -> pg::Result<Option<StoredEvent>> {
     // Where it is names its partition; the event alone would be looked for in every month.
@@ -152,9 +102,10 @@ pub async fn find(conn: &mut AsyncPgConnection, id: EventId) -> pg::Result<Optio
     Ok(row.map(StoredEvent::from))
 }
 
-#[derive(Queryable, Selectable)]
+/// A row as it is read.
+#[derive(Queryable, QueryableByName, Selectable)]
 #[diesel(table_name = events, check_for_backend(diesel::pg::Pg))]
-struct EventRow {
+pub(super) struct EventRow {
     class: String,
     seq: i64,
     id: Uuid,

@@ -55,10 +55,7 @@ pub async fn insert_subjects(conn: &mut AsyncPgConnection, keys: &[(Uuid, Vec<u8
 }
 
 /// When a subject was erased, if it was.
-pub async fn erased_at(
-    conn: &mut AsyncPgConnection,
-    subject: Uuid,
-) -> pg::Result<Option<DateTime<Utc>>> {
+pub async fn erased_at(conn: &mut AsyncPgConnection, subject: Uuid) -> pg::Result<Option<DateTime<Utc>>> {
     let query = subject_keys::table.select(subject_keys::erased_at).find(subject);
     let row: Option<Option<DateTime<Utc>>> = query.first(conn).await.optional()?;
     Ok(row.flatten())

@@ -3,3 +3,5 @@
 pub mod chain;
 pub mod events;
 pub mod keys;
+pub mod search;
+mod statement;
