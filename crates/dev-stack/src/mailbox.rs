@@ -5,14 +5,16 @@ mod links;
 mod message;
 mod page;
 mod smtp;
+mod templates;
 mod web;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use inbox::Inbox;
 use serde::Serialize;
+use templates::Gallery;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
@@ -21,6 +23,7 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub struct Mailbox {
     inbox: Arc<Inbox>,
+    gallery: Gallery,
     smtp: SocketAddr,
     http: SocketAddr,
     stopping: CancellationToken,
@@ -71,15 +74,15 @@ impl Mailbox {
         let (smtp, http) = (bind(smtp).await?, bind(http).await?);
         let mailbox = Self {
             inbox: Arc::new(Inbox::default()),
+            gallery: Gallery::default(),
             smtp: smtp.local_addr()?,
             http: http.local_addr()?,
             stopping: CancellationToken::new(),
         };
         let tasks = TaskTracker::new();
         let (inbox, stopping) = (mailbox.inbox.clone(), mailbox.stopping.clone());
-        tasks.spawn(
-            mailbox.stopping.clone().run_until_cancelled_owned(web::serve(http, mailbox.inbox.clone())),
-        );
+        let web = web::serve(http, mailbox.inbox.clone(), mailbox.gallery.clone());
+        tasks.spawn(mailbox.stopping.clone().run_until_cancelled_owned(web));
         tasks.spawn(smtp::serve(smtp, inbox, stopping));
         Ok(mailbox)
     }
@@ -107,6 +110,11 @@ impl Mailbox {
         tokio::time::timeout(deadline, self.inbox.newest_to(address))
             .await
             .with_context(|| format!("no mail for {address} within {deadline:?}"))
+    }
+
+    /// Shows the gallery of all templates in `directory` at `/templates/` from now on; the first call counts.
+    pub fn show_templates(&self, directory: PathBuf) {
+        self.gallery.get_or_init(|| directory);
     }
 
     /// Misbehaves from now on, or no longer.

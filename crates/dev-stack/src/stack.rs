@@ -136,6 +136,13 @@ impl Stack {
 
         let service = |replica| Service::new(replica, &programs, wiring.clone(), self.addresses.clone());
         let services = ServiceName::ALL.map(|name| service(Replica::First(name)));
+        let gallery = async {
+            let directory = state.join("templates");
+            let mailer = service(Replica::First(ServiceName::Mailer));
+            mailer.run(&["templates", "render", "--out", &directory.to_string_lossy()]).await?;
+            foundations.mailbox.show_templates(directory);
+            anyhow::Ok(())
+        };
         let database = async {
             foundations.postgres_ready(&self.progress).await?;
             let since = Instant::now();
@@ -144,6 +151,7 @@ impl Stack {
             anyhow::Ok(())
         };
         tokio::try_join!(
+            gallery,
             database,
             foundations.redis_ready(&self.progress),
             foundations.rabbitmq_ready(&self.progress)

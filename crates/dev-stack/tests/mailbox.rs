@@ -67,3 +67,32 @@ async fn faults_are_answered_and_nothing_is_kept() {
     talk(mailbox.smtp_addr(), MAIL).await;
     assert_eq!(mailbox.messages_to("user@example.com").len(), 1);
 }
+
+#[tokio::test]
+async fn the_gallery_of_templates_is_shown_and_nothing_beside_it() {
+    let mailbox = Mailbox::start(ANY, ANY).await.unwrap();
+    let web = mailbox.http_addr();
+    assert!(talk(web, &http("GET", "/templates/")).await.starts_with("HTTP/1.1 404"));
+    let directory = std::env::temp_dir().join(format!("gallery-{}", web.port()));
+    std::fs::create_dir_all(directory.join("inside")).unwrap();
+    for (name, content) in [
+        ("index.html", "the gallery"),
+        ("test.en.html", "<p>a mail"),
+        ("inside/secret.txt", "x"),
+        ("x.pem", "x"),
+    ] {
+        std::fs::write(directory.join(name), content).unwrap();
+    }
+    mailbox.show_templates(directory.clone());
+    let index = talk(web, &http("GET", "/templates/")).await;
+    assert!(index.ends_with("the gallery") && index.contains("style-src 'self'"), "{index}");
+    let mail = talk(web, &http("GET", "/templates/test.en.html")).await;
+    assert!(mail.ends_with("<p>a mail") && mail.contains("sandbox"), "{mail}");
+    for path in
+        ["x.pem", "missing.html", "inside", "inside%2Fsecret.txt", "..%2Fmailbox.rs", "%2Fetc%2Fpasswd"]
+    {
+        let answer = talk(web, &http("GET", &format!("/templates/{path}"))).await;
+        assert!(answer.starts_with("HTTP/1.1 404"), "{path}: {answer}");
+    }
+    std::fs::remove_dir_all(directory).unwrap();
+}

@@ -31,7 +31,7 @@ pub(super) fn list(mails: &[StoredMail], to: Option<&str>) -> String {
     page(
         "Mails",
         &format!(
-            "<header><h1>{} caught{filter}</h1><button id=\"empty\" type=\"button\">Empty</button></header>\
+            "<header><h1>{} caught{filter}</h1><nav><a href=\"/templates/\">Templates</a> <button id=\"empty\" type=\"button\">Empty</button></nav></header>\
              <main data-newest=\"{newest}\">{content}</main>",
             count(mails.len()),
         ),

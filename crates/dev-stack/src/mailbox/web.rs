@@ -11,22 +11,26 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use super::{inbox::Inbox, page};
+use super::{
+    inbox::Inbox,
+    page,
+    templates::{self, Gallery},
+};
 
 type Mails = State<Arc<Inbox>>;
 
 /// Pages may run our script and nothing else, wherever a mail's text may have got to.
-const PAGE_POLICY: (HeaderName, &str) = (
+pub(super) const PAGE_POLICY: (HeaderName, &str) = (
     header::CONTENT_SECURITY_POLICY,
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'",
 );
 /// A mail's HTML is somebody else's document: no scripts, no origin, and links open in a tab of their own.
-const MAIL_POLICY: (HeaderName, &str) = (
+pub(super) const MAIL_POLICY: (HeaderName, &str) = (
     header::CONTENT_SECURITY_POLICY,
     "default-src 'none'; style-src 'unsafe-inline'; img-src data: https:; sandbox allow-popups allow-popups-to-escape-sandbox",
 );
 
-pub(super) async fn serve(listener: TcpListener, inbox: Arc<Inbox>) {
+pub(super) async fn serve(listener: TcpListener, inbox: Arc<Inbox>, gallery: Gallery) {
     let routes = Router::new()
         .route("/", get(list))
         .route("/messages/{id}", get(detail))
@@ -36,7 +40,8 @@ pub(super) async fn serve(listener: TcpListener, inbox: Arc<Inbox>) {
         .route("/api/messages/{id}", get(api_detail))
         .route("/mailbox.js", get(async || ([(header::CONTENT_TYPE, "text/javascript")], page::SCRIPT)))
         .route("/mailbox.css", get(async || ([(header::CONTENT_TYPE, "text/css")], page::STYLE)))
-        .with_state(inbox);
+        .with_state(inbox)
+        .merge(templates::routes(gallery));
     // Ends only with the task that runs it.
     let _ = axum::serve(listener, routes).await;
 }

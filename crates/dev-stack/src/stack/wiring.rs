@@ -91,7 +91,8 @@ impl Wiring {
             secrets.put("admin-password", &settings.admin_password)?;
             settings.admin_password.clone()
         };
-        for ring in ["password-keys", "data-keys", "session-keys", "audit-cursor-keys", "audit-personal-keys"] {
+        for ring in ["password-keys", "data-keys", "session-keys", "audit-cursor-keys", "audit-personal-keys"]
+        {
             secrets.keep(ring, key_ring)?;
         }
         secrets.keep("identifier-key", key)?;
@@ -185,7 +186,7 @@ impl Wiring {
             ServiceName::Mailer => environment
                 .set("GRPC_LISTEN", work.addr().to_string())
                 .file("MAILER_PRIVATE_KEY", &secret("mailer-private-key"))
-                .set("SMTP_URL", &self.smtp_url)
+                .unless_set("SMTP_URL", &self.smtp_url)
                 .unless_set("MAIL_FROM", "no-reply@example.com")
                 .unless_set("BRAND_NAME", "Feature Auth")
                 .unless_set("SUPPORT_EMAIL", "support@example.com"),
@@ -253,6 +254,7 @@ impl Wiring {
              API            {api}\n  \
              Documentation  {api}/docs\n  \
              Mail catcher   {mailbox}\n  \
+             Mail templates {mailbox}/templates/\n  \
              Administrator  {admin} with the password {password}\n\n  \
              Addresses, certificates and pids   . .dev/stack.env\n  \
              Logs                               .dev/log\n  \
