@@ -21,6 +21,8 @@ CREATE TABLE sessions (
     generation        bigint      NOT NULL CHECK (generation >= 1),
     parent_generation bigint      CHECK (parent_generation < generation),
     rotated_at        timestamptz NOT NULL,
+    -- When the generation was told to anybody for the last time.
+    handed_out_at     timestamptz NOT NULL,
     -- jti of the access token that belongs to the generation.
     access_token_id   uuid        NOT NULL,
     -- Whether that access token was seen, so that the client surely has the generation.

@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Parallel tabs and retries: for so long after a rotation the parent gets the same child again.
+/// Parallel tabs and retries: for so long after a child was handed out the parent gets the same child again.
 const SAME_CHILD: TimeDelta = TimeDelta::seconds(10);
+/// That a child is handed out again is stored only so long after it was stored before: a burst of tabs writes once, and nobody has less than nine seconds.
+const HARDLY_LATER: TimeDelta = TimeDelta::seconds(1);
 /// A client that never got the answer: for so long the parent gets a new child, if nobody has used the first one.
 const LOST_ANSWER: TimeDelta = TimeDelta::minutes(10);
 
@@ -15,6 +17,8 @@ pub struct RefreshLine {
     /// The generation whose presentation made the current one.
     pub parent: Option<u64>,
     pub rotated_at: DateTime<Utc>,
+    /// When the current generation was handed out for the last time.
+    pub handed_out_at: DateTime<Utc>,
     /// Whether the current generation surely arrived: an access token of it was seen.
     pub seen: bool,
 }
@@ -24,7 +28,7 @@ pub struct RefreshLine {
 pub enum Verdict {
     /// It is current: a child takes its place.
     Rotate,
-    /// It is the parent and came right after the rotation: the same child again.
+    /// It is the parent and came right after the child was handed out: the same child again.
     Repeat,
     /// It is the parent and the answer was lost: a new child, and the one that nobody saw dies.
     Replace,
@@ -34,7 +38,7 @@ pub enum Verdict {
 
 impl RefreshLine {
     pub fn begin(now: DateTime<Utc>) -> Self {
-        Self { generation: 1, parent: None, rotated_at: now, seen: false }
+        Self { generation: 1, parent: None, rotated_at: now, handed_out_at: now, seen: false }
     }
 
     pub fn judge(&self, presented: u64, now: DateTime<Utc>) -> Verdict {
@@ -45,10 +49,9 @@ impl RefreshLine {
             return Verdict::Reuse;
         }
         // Negative when the replica that rotated is ahead of us: then it was just now.
-        let elapsed = now - self.rotated_at;
-        if elapsed <= SAME_CHILD {
+        if now - self.handed_out_at <= SAME_CHILD {
             Verdict::Repeat
-        } else if elapsed <= LOST_ANSWER && !self.seen {
+        } else if now - self.rotated_at <= LOST_ANSWER && !self.seen {
             Verdict::Replace
         } else {
             Verdict::Reuse
@@ -57,7 +60,16 @@ impl RefreshLine {
 
     /// The line after `presented` got a new child, be it by [`Verdict::Rotate`] or [`Verdict::Replace`].
     pub fn advance(&self, presented: u64, now: DateTime<Utc>) -> Self {
-        Self { generation: self.generation + 1, parent: Some(presented), rotated_at: now, seen: false }
+        let generation = self.generation + 1;
+        Self { generation, parent: Some(presented), rotated_at: now, handed_out_at: now, seen: false }
+    }
+
+    /// The line after [`Verdict::Repeat`], if that changes it. Another tab may have this answer, and calls of its browser with the parent may still be
+    /// on their way: until they have arrived the child must not be replaced. Once it was seen nobody honest asks with the parent any more, and whoever
+    /// does gains no time.
+    pub fn hand_out_again(&self, now: DateTime<Utc>) -> Option<Self> {
+        let matters = !self.seen && now - self.handed_out_at > HARDLY_LATER;
+        matters.then_some(Self { handed_out_at: now, ..*self })
     }
 }
 
@@ -80,9 +92,11 @@ mod tests {
             line.seen |= seen;
             let verdict = line.judge(presented, clock.now());
             assert_eq!(verdict, expected, "{name}, step {number}: {line:?}");
-            if matches!(verdict, Rotate | Replace) {
-                line = line.advance(presented, clock.now());
-            }
+            line = match verdict {
+                Rotate | Replace => line.advance(presented, clock.now()),
+                Repeat => line.hand_out_again(clock.now()).unwrap_or(line),
+                Reuse => line,
+            };
         }
     }
 
@@ -104,6 +118,14 @@ mod tests {
         );
         run("a grandparent", &[(0, true, 1, Rotate), (0, true, 2, Rotate), (0, false, 1, Reuse)]);
         run("from the future", &[(0, false, 2, Reuse)]);
+        run(
+            "a tab whose call arrives late, after an answer that got through only at the second try",
+            &[(0, true, 1, Rotate), (8, false, 1, Repeat), (9, false, 1, Repeat), (300, true, 2, Rotate)],
+        );
+        run(
+            "repeating keeps no line open that was seen",
+            &[(0, true, 1, Rotate), (8, true, 1, Repeat), (9, true, 1, Reuse)],
+        );
         run("thief late, owner first", &[(0, true, 1, Rotate), (60, true, 1, Reuse)]);
         run("thief first, owner late", &[(0, false, 1, Rotate), (60, true, 1, Reuse)]);
         run(

@@ -55,6 +55,17 @@ pub async fn save(
     Ok(stored == 1)
 }
 
+/// Stores that the current generation of `session` was handed out again, if nobody has changed the row since it was `version`; whether it was so.
+pub async fn save_hand_out(
+    conn: &mut AsyncPgConnection,
+    session: &Session,
+    version: RowVersion,
+) -> pg::Result<bool> {
+    let unchanged = sessions::table.find(session.id.into_untyped_uuid()).filter(sessions::xmin.eq(version));
+    let handed_out = sessions::handed_out_at.eq(session.line.handed_out_at);
+    Ok(diesel::update(unchanged).set(handed_out).execute(conn).await? == 1)
+}
+
 /// The statement. Diesel's builder cannot change data in a `WITH`, and what is given as text is parsed and planned anew each time; this has an
 /// id, so each connection prepares it once.
 #[derive(QueryId)]
@@ -73,6 +84,8 @@ impl QueryFragment<Pg> for Save {
         out.push_bind_param::<Nullable<BigInt>, _>(&row.parent_generation)?;
         out.push_sql(", rotated_at = ");
         out.push_bind_param::<Timestamptz, _>(&row.rotated_at)?;
+        out.push_sql(", handed_out_at = ");
+        out.push_bind_param::<Timestamptz, _>(&row.handed_out_at)?;
         out.push_sql(", access_token_id = ");
         out.push_bind_param::<SqlUuid, _>(&row.access_token_id)?;
         out.push_sql(", generation_seen = ");

@@ -26,6 +26,7 @@ diesel::table! {
         generation -> BigInt,
         parent_generation -> Nullable<BigInt>,
         rotated_at -> Timestamptz,
+        handed_out_at -> Timestamptz,
         access_token_id -> Uuid,
         generation_seen -> Bool,
         created_at -> Timestamptz,

@@ -91,6 +91,20 @@ async fn ref_04_a_lost_answer_is_replaced_and_the_unseen_child_is_dead() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ref_04_a_call_that_arrives_late_does_not_replace_what_another_tab_got() {
+    let (_database, service) = start().await;
+    let parent = service.create(&new_user()).await.refresh_token;
+    let lost = service.refresh(&parent).await.unwrap();
+    service.advance(9);
+    let got = service.refresh(&parent).await.unwrap();
+    // Sent beside the second one, and long on its way.
+    service.advance(9);
+    let late = service.refresh(&parent).await.unwrap();
+    assert_eq!([&lost.refresh_token, &lost.refresh_token], [&got.refresh_token, &late.refresh_token]);
+    assert!(service.refresh(&got.refresh_token).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ref_03_a_parent_that_comes_back_after_its_child_was_seen_ends_the_session() {
     let (database, service) = start().await;
     let user = new_user();

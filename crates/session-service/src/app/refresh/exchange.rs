@@ -51,16 +51,14 @@ pub(super) async fn exchange(app: &App, request: &Refresh) -> Result<Outcome, Re
         return Ok(Outcome::Ended);
     }
     let verdict = read.session.line.judge(presented.token.generation, now);
-    if verdict == Verdict::Repeat {
+    if verdict == Verdict::Repeat && read.session.line.hand_out_again(now).is_none() {
         let issued = presented.issue(app, read.session, epoch, now)?;
         return Ok(Outcome::Issued(verdict, Box::new(issued)));
     }
     // A burst at one session waits here, where it holds no connection.
     let _turn = app.turns.take(presented.token.session.into_untyped_uuid()).await;
     let mut conn = app.database.connection().await?;
-    if verdict != Verdict::Reuse
-        && let Some(issued) = presented.rotate(app, &mut conn, read, epoch, now).await?
-    {
+    if let Some(issued) = presented.answer(app, &mut conn, verdict, read, epoch, now).await? {
         app.wake.wake();
         return Ok(Outcome::Issued(verdict, Box::new(issued)));
     }
@@ -83,6 +81,42 @@ async fn prove(app: &App, token: &RefreshToken) -> Result<(Read, u64, RefreshKey
 }
 
 impl Presented<'_> {
+    /// Answers as `verdict` says; nothing if that ends the session, or if somebody has changed it since it was read.
+    async fn answer(
+        &self,
+        app: &App,
+        conn: &mut AsyncPgConnection,
+        verdict: Verdict,
+        read: Read,
+        epoch: u64,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Issued>, RefreshError> {
+        match verdict {
+            Verdict::Rotate | Verdict::Replace => self.rotate(app, conn, read, epoch, now).await,
+            Verdict::Repeat => self.repeat(app, conn, read, epoch, now).await,
+            Verdict::Reuse => Ok(None),
+        }
+    }
+
+    /// Gives the token the child that it already has.
+    async fn repeat(
+        &self,
+        app: &App,
+        conn: &mut AsyncPgConnection,
+        read: Read,
+        epoch: u64,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Issued>, RefreshError> {
+        let Read { mut session, version } = read;
+        if let Some(line) = session.line.hand_out_again(now) {
+            session.line = line;
+            if !rotation::save_hand_out(conn, &session, version).await? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(self.issue(app, session, epoch, now)?))
+    }
+
     /// Gives the token a new child, if nobody has changed the session since it was read. The tokens are made first: a child that cannot be told
     /// to anybody must not be born. Should the epoch have changed since, they say what was true in the old one and are dead with it.
     async fn rotate(
@@ -123,11 +157,7 @@ impl Presented<'_> {
         }
         // Not before the lock: who changes it changes the sessions first, and waits for us or made us wait.
         let epoch = subjects::epoch(conn, read.session.user_id).await?;
-        let issued = if verdict == Verdict::Repeat {
-            Some(self.issue(app, read.session, epoch, now)?)
-        } else {
-            self.rotate(app, conn, read, epoch, now).await?
-        };
+        let issued = self.answer(app, conn, verdict, read, epoch, now).await?;
         // Nobody can have changed a row that is locked.
         let issued = issued.ok_or(pg::Error::from(diesel::result::Error::NotFound))?;
         Ok((Outcome::Issued(verdict, Box::new(issued)), None))

@@ -10,6 +10,7 @@ use tonic::{Code, Status};
 use crate::harness::reason;
 
 const SAME_CHILD: TimeDelta = TimeDelta::seconds(10);
+const BURST: TimeDelta = TimeDelta::seconds(1);
 const LOST_ANSWER: TimeDelta = TimeDelta::minutes(10);
 
 /// A pair as its holder has it.
@@ -55,6 +56,7 @@ pub struct Line {
     pub current: Pair,
     parent: u64,
     born: DateTime<Utc>,
+    handed_out: DateTime<Utc>,
     /// Whether the service knows that the current generation arrived.
     pub seen: bool,
     /// Whether a token came back that nobody honest holds.
@@ -63,7 +65,7 @@ pub struct Line {
 
 impl Line {
     pub fn begin(first: Pair, now: DateTime<Utc>) -> Self {
-        Self { current: first, parent: 0, born: now, seen: false, over: false }
+        Self { current: first, parent: 0, born: now, handed_out: now, seen: false, over: false }
     }
 
     /// Takes the answers to calls that were under way together, all at `now`.
@@ -99,7 +101,7 @@ impl Line {
             Err(Refusal::Ended)
         } else if presented == self.current.generation {
             Ok(presented + 1)
-        } else if presented == self.parent && now - self.born <= SAME_CHILD {
+        } else if presented == self.parent && now - self.handed_out <= SAME_CHILD {
             Ok(self.current.generation)
         } else if presented == self.parent && !self.seen && now - self.born <= LOST_ANSWER {
             Ok(self.current.generation + 1)
@@ -117,9 +119,14 @@ impl Line {
             return Err(told);
         }
         if pair.generation == self.current.generation {
+            // Who has seen it has it, and gains no time any more; a burst of tabs is one hand-out.
+            if !self.seen && now - self.handed_out > BURST {
+                self.handed_out = now;
+            }
             return if pair == self.current { Ok(()) } else { Err(format!("{told}, and another pair")) };
         }
-        *self = Self { current: pair, parent: presented, born: now, seen: false, over: self.over };
+        let over = self.over;
+        *self = Self { current: pair, parent: presented, born: now, handed_out: now, seen: false, over };
         Ok(())
     }
 
