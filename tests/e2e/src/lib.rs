@@ -4,9 +4,13 @@
 pub mod audit;
 pub mod balancer;
 pub mod crowd;
+pub mod far_broker;
 pub mod grpc;
 pub mod journey;
+pub mod ledger;
 pub mod otlp_sink;
+pub mod rolling;
+pub mod sibling;
 pub mod stack;
 pub mod traffic;
 

@@ -125,6 +125,21 @@ impl Stack {
         i32::try_from(self.process.id()).unwrap()
     }
 
+    /// The broker's process, where the stack has one of its own.
+    #[must_use]
+    pub fn broker_pid(&self) -> i32 {
+        let pid = fs::read_to_string(self.state().join("rabbitmq/pid")).unwrap();
+        pid.trim().parse().unwrap()
+    }
+
+    /// Replaces an address that services read when they start, such as `audit_app-database-url`, and returns the one that it was.
+    pub fn rewire(&self, secret: &str, address: &str) -> String {
+        let file = self.state().join("secrets").join(secret);
+        let before = fs::read_to_string(&file).unwrap();
+        fs::write(&file, address).unwrap();
+        before
+    }
+
     /// Sends a signal to the process whose pid is `variable`'s value.
     pub fn signal(&self, variable: &str, signal: Signal) {
         signal_process(self.variable(variable).parse().unwrap(), signal);

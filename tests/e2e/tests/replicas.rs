@@ -1,92 +1,21 @@
-//! A replica that is told to stop does so without anybody noticing.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+//! A replica that is told to stop does so without anybody noticing. `make soak` does it again at twice the rate, in a release build.
 
-use std::time::Instant;
-
-use e2e::{
-    Stack,
-    balancer::Balancer,
-    crowd::Crowd,
-    grpc::balanced_sessions,
-    stack::PATIENCE,
-    traffic::{Answer, beside, problems},
-};
-use rustix::process::Signal;
-use test_support::eventually;
+use e2e::rolling::{stop_auth_apis, stop_session_services};
 use tokio::sync::Mutex;
 
 const PER_SECOND: u32 = 100;
-/// As many as a user may have, and not a multiple of three, so that each of them makes each kind of request.
-const SESSIONS: usize = 20;
-const STOPS: usize = 10;
 
 /// Both at once would measure how much the machine can carry.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
-const SESSION_SERVICES: [(&str, &str); 2] =
-    [("SESSION_SERVICE_PID", "SESSION_MGMT"), ("SESSION_SERVICE_PID_2", "SESSION_MGMT_2")];
-const AUTH_APIS: [(&str, &str); 2] =
-    [("AUTH_API_PID", "AUTH_API_MGMT"), ("AUTH_API_PID_2", "AUTH_API_MGMT_2")];
-
-/// Long enough for whoever follows readiness to have looked since.
-async fn start() -> Stack {
-    let variables = [("RATE_LIMITS", "off".to_owned()), ("SHUTDOWN_DELAY", "1s".to_owned())];
-    Stack::start_replicas(&variables).await
-}
-
-/// Stops one after the other; each is back, and `everybody_knows`, before the next one goes.
-async fn stop_in_turn(stack: &Stack, replicas: [(&str, &str); 2], everybody_knows: impl Fn() -> bool) {
-    for (pid, management) in replicas.iter().cycle().take(STOPS) {
-        stack.replace(pid, management, Signal::TERM).await;
-        eventually("everybody knows", PATIENCE, || async { everybody_knows().then_some(()) }).await;
-    }
-}
-
-fn nothing_failed(answers: &[Answer], began: Instant) {
-    let (problems, seconds) = (problems(answers), began.elapsed().as_secs());
-    let slowest = answers.iter().map(|answer| answer.took).max().unwrap();
-    println!("{} requests in {seconds} s, the slowest took {slowest:.1?}", answers.len());
-    assert!(answers.len() > 1_000);
-    assert!(
-        problems.is_empty(),
-        "{} failed: {:?}",
-        problems.len(),
-        problems.iter().take(20).collect::<Vec<_>>()
-    );
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn session_services_that_stop_in_turn_fail_no_request() {
     let _alone = ONE_AT_A_TIME.lock().await;
-    let stack = start().await;
-    let crowd = Crowd::logged_in(&stack, "ada@example.com", SESSIONS).await;
-    let (sessions, balancer) = (balanced_sessions(&stack), Balancer::of_one(&stack));
-    let began = Instant::now();
-    let stops = stop_in_turn(&stack, SESSION_SERVICES, || true);
-    let ((), answers) = beside(stops, PER_SECOND, |number| match number % 3 {
-        0 => crowd.me(number, &balancer),
-        1 => crowd.refresh(number, &balancer),
-        _ => crowd.validate(number, &sessions),
-    })
-    .await;
-    nothing_failed(&answers, began);
+    stop_session_services(PER_SECOND).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn auth_apis_that_stop_in_turn_fail_no_request_of_who_follows_readiness() {
     let _alone = ONE_AT_A_TIME.lock().await;
-    let stack = start().await;
-    let crowd = Crowd::logged_in(&stack, "ada@example.com", SESSIONS).await;
-    let balancer = Balancer::of_both(&stack);
-    let began = Instant::now();
-    let stops = stop_in_turn(&stack, AUTH_APIS, || balancer.has_all());
-    let stops = beside(stops, PER_SECOND, |number| match number % 3 {
-        0 => crowd.refresh(number, &balancer),
-        _ => crowd.me(number, &balancer),
-    });
-    let ((), answers) = tokio::select! {
-        done = stops => done,
-        never = balancer.look_after_readiness() => match never {},
-    };
-    nothing_failed(&answers, began);
+    stop_auth_apis(PER_SECOND).await;
 }
