@@ -20,7 +20,7 @@ struct Received {
 fn received(to: &str, locale: Locale, parameters: &MailParameters) -> Received {
     let mail = renderer().render(locale, parameters).unwrap();
     let from: Mailbox = "Fisch & Söhne <no-reply@auth.example>".parse().unwrap();
-    let sender = Sender { from, reply_to: None, list_unsubscribe: None };
+    let sender = Sender { from, reply_to: None, list_unsubscribe: None, dkim: None };
     let to = to.parse().unwrap();
     let envelope =
         Envelope { to: &to, message_id: "<1@auth.example>", lane: auth_events::commands::Lane::Security };
