@@ -58,7 +58,7 @@ pub struct LoggedIn {
 /// Why there is no session.
 #[derive(Debug, thiserror::Error)]
 pub enum BeginSessionError {
-    /// The account was closed, or its credentials were changed, since the proof was checked.
+    /// The account was closed, or its credentials or roles were changed, since the proof was checked.
     #[error("the account is not what it was when the proof was checked")]
     Closed,
     /// See [`DependencyError`].
@@ -68,8 +68,8 @@ pub enum BeginSessionError {
 
 depends_on_the_outside!(BeginSessionError);
 
-/// Begins the session, then looks once more with the account locked: if it was closed or its credentials changed meanwhile, the session ends again and
-/// nobody gets its tokens.
+/// Begins the session, then looks once more with the account locked: if it was closed, or its credentials or roles changed, meanwhile, the session ends
+/// again and nobody gets its tokens.
 pub async fn begin_session(
     state: &AppState,
     who: Authenticated,
@@ -112,7 +112,9 @@ async fn record(
     conn.transaction(async |conn| {
         let now = state.clock.now();
         let current = users::lock(conn, who.user.id).await?.ok_or(BeginSessionError::Closed)?;
-        if !current.is_open() || current.credential_epoch != who.user.credential_epoch {
+        let is_same_account =
+            current.credential_epoch == who.user.credential_epoch && current.roles == who.user.roles;
+        if !current.is_open() || !is_same_account {
             return Err(BeginSessionError::Closed);
         }
         let fact =

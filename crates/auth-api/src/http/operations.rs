@@ -1,6 +1,10 @@
 //! What operators and machines ask for.
 
-use actix_web::{HttpRequest, HttpResponse, Responder, get, http::header, web};
+use actix_web::{
+    HttpRequest, HttpResponse, Responder, get,
+    http::header::{self, ContentEncoding},
+    web,
+};
 use chrono::{DateTime, SecondsFormat, Utc};
 use ipnet::IpNet;
 use prometheus::Registry;
@@ -160,7 +164,7 @@ impl OpenApiJson {
     }
 }
 
-/// Swagger UI.
+/// Swagger UI. Most of its files exist packed only, as every browser takes them.
 #[get("/docs{tail:(/.*)?}")]
 pub async fn docs(
     request: HttpRequest,
@@ -172,7 +176,14 @@ pub async fn docs(
     }
     let file = utoipa_swagger_ui::serve(tail.trim_start_matches('/'), ui.into_inner());
     match file.map_err(|_| EdgeError::Unexplained)? {
-        Some(file) => Ok(HttpResponse::Ok().content_type(file.content_type).body(file.bytes.into_owned())),
+        Some(file) => {
+            let mut answer = HttpResponse::Ok();
+            answer.content_type(file.content_type);
+            if file.gzpipped {
+                answer.insert_header(ContentEncoding::Gzip);
+            }
+            Ok(answer.body(file.bytes.into_owned()))
+        }
         None => Err(EdgeError::NotFound.into()),
     }
 }

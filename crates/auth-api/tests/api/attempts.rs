@@ -197,6 +197,16 @@ async fn log_13_an_account_that_is_closed_meanwhile_keeps_no_session() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_that_was_changed_meanwhile_opens_no_session() {
+    while_a_login_waits("credential_epoch = credential_epoch + 1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_that_were_changed_meanwhile_are_in_no_session() {
+    while_a_login_waits("roles = '{}'").await;
+}
+
+/// Changes the account between the proof of its owner and the end of the login, which then fails.
+async fn while_a_login_waits(change: &str) {
     let api = TestApi::start().await;
     api.verified_account(EMAIL).await;
     let mut changing = api.database.admin().connection().await.unwrap();
@@ -206,8 +216,8 @@ async fn a_password_that_was_changed_meanwhile_opens_no_session() {
             (api.sessions.live() == 1).then_some(())
         })
         .await;
-        let statement = "UPDATE auth.users SET credential_epoch = credential_epoch + 1; COMMIT";
-        changing.batch_execute(statement).await.unwrap();
+        let statement = format!("UPDATE auth.users SET {change}; COMMIT");
+        changing.batch_execute(&statement).await.unwrap();
     };
     let (answer, ()) = tokio::join!(api.login(EMAIL, PASSWORD), change);
     let refused: Value = problem(answer, 401, "invalid_credentials").await;

@@ -1,3 +1,6 @@
+use std::io::Read;
+
+use flate2::read::GzDecoder;
 use reqwest::StatusCode;
 use serde_json::json;
 
@@ -30,7 +33,11 @@ async fn the_documentation_is_served() {
     let page = api.get("/docs/").send().await.unwrap();
     assert_eq!(page.status(), StatusCode::OK);
     assert!(page.headers()["content-security-policy"].to_str().unwrap().contains("script-src 'self'"));
-    assert!(page.text().await.unwrap().contains("swagger"));
+    assert_eq!(page.headers()["content-encoding"], "gzip");
+    let packed = page.bytes().await.unwrap();
+    let mut text = String::new();
+    GzDecoder::new(packed.as_ref()).read_to_string(&mut text).unwrap();
+    assert!(text.contains("swagger"));
     let script = api.get("/docs/swagger-ui-bundle.js").send().await.unwrap();
     assert_eq!(script.status(), StatusCode::OK);
     assert_eq!(api.get("/docs/../Cargo.toml").send().await.unwrap().status(), StatusCode::NOT_FOUND);
