@@ -10,7 +10,7 @@ use auth_proto::session::v1::{
     CreateSessionRequest, Device, Subject, Tokens, session_service_client::SessionServiceClient,
 };
 use futures::stream::{self, StreamExt, TryStreamExt};
-use http::{Method, Request, header};
+use http::{HeaderValue, Method, Request, header};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use serde_json::{Value, json};
@@ -92,7 +92,40 @@ impl Platform {
     }
 }
 
+/// Users in browsers that logged in before, in turn.
+#[derive(Clone)]
+pub(crate) struct KnownBrowsers {
+    cookies: Arc<[HeaderValue]>,
+    turns: Turns,
+}
+
+impl KnownBrowsers {
+    /// The next one's login.
+    pub(crate) fn login(&self) -> Request<Full<Bytes>> {
+        let turn = self.turns.next() as usize - 1;
+        let index = turn % self.cookies.len();
+        let mut request = login(u32::try_from(index + 1).unwrap_or(1));
+        if let Some(cookie) = self.cookies.get(index) {
+            request.headers_mut().insert(header::COOKIE, cookie.clone());
+        }
+        request
+    }
+}
+
 impl Bench {
+    /// Logs in the first users, so that their browsers are known from then on.
+    pub(crate) async fn known_browsers(&self, count: u32) -> anyhow::Result<KnownBrowsers> {
+        let mut connection = HttpConnection::new(self.platform.api()?);
+        let mut cookies = Vec::new();
+        for number in 1..=count {
+            let answer = connection.exchange(login(number)).await?;
+            let cookie = answer.headers().get(header::SET_COOKIE).context("a browser gets no cookie")?;
+            let (value, _) = cookie.to_str()?.split_once(';').context("a cookie has no attributes")?;
+            cookies.push(HeaderValue::from_str(value)?);
+        }
+        Ok(KnownBrowsers { cookies: cookies.into(), turns: Turns::default() })
+    }
+
     /// Logs in the first users, one after the other.
     pub(crate) async fn logged_in(&self, count: u32) -> anyhow::Result<Vec<LoggedIn>> {
         let mut connection = HttpConnection::new(self.platform.api()?);

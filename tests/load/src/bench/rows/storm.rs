@@ -26,7 +26,7 @@ const FACTOR: f64 = 3.0;
 
 pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Findings> {
     let turns = Turns::default();
-    let capacity = login::load(bench, &turns, 4, bench.timing()).await?.good_per_second();
+    let capacity = login::unknown(bench, &turns, 4, bench.timing()).await?.good_per_second();
     let mut findings = Findings::default();
     let (mut answers, mut slowest) = (BTreeMap::<Outcome, u64>::new(), 0.0_f64);
     for _ in 0..bench.runs {
