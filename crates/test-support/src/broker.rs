@@ -61,6 +61,22 @@ impl TestBroker {
         messages
     }
 
+    /// Deletes a queue with everything in it, as an operator may by mistake.
+    pub async fn delete_queue(&self, queue: &str) {
+        self.management.send(Method::DELETE, &["queues", &self.vhost, queue], None).await;
+    }
+
+    /// Takes every way from an exchange to a queue away. Whoever published there does not notice by itself.
+    pub async fn unbind(&self, exchange: &str, queue: &str) {
+        let between = ["bindings", &self.vhost, "e", exchange, "q", queue];
+        let bindings = self.management.send(Method::GET, &between, None).await;
+        let keys =
+            bindings.as_array().into_iter().flatten().filter_map(|it| it.get("properties_key")?.as_str());
+        for key in keys {
+            self.management.send(Method::DELETE, &[&between[..], &[key]].concat(), None).await;
+        }
+    }
+
     /// Closes every connection to this virtual host, as a broker that is being stopped does, and says how many there were.
     pub async fn close_all_connections(&self) -> usize {
         let list = self.management.send(Method::GET, &["vhosts", &self.vhost, "connections"], None).await;

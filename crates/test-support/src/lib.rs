@@ -9,12 +9,11 @@
 mod broker;
 mod database;
 mod eventually;
-mod proxy;
 mod servers;
 pub mod smtp;
 
 pub use broker::TestBroker;
+pub use chaos::Proxy;
 pub use database::TestDatabase;
 pub use eventually::eventually;
-pub use proxy::Proxy;
 pub use servers::{install_crypto_provider, redis_prefix, redis_url};
