@@ -15,8 +15,9 @@ use tokio::{
 
 use crate::{posting::Posting, publisher::PublishError, topology};
 
-/// How long a batch waits for its confirmations. A healthy quorum queue takes milliseconds.
-const CONFIRMED_WITHIN: Duration = Duration::from_secs(5);
+/// How long a batch waits for its confirmations. A healthy quorum queue takes milliseconds; one that takes five seconds still gets everything,
+/// where a shorter patience would send the same batch again for ever. A relay holds a transaction meanwhile, which the database ends after 15 s.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(12);
 
 /// A connection that was established, with the topology in place and a channel to publish on. It is never repaired, only replaced: after
 /// the leader of a quorum queue died, a publisher that keeps its channel can be refused for ever.
