@@ -126,7 +126,9 @@ fn every_html_is_complete_escaped_and_loads_nothing() {
         assert!(html.contains("[data-ogsc]") && html.contains("name=\"color-scheme\""), "{html}");
         let mut tables = html.split("<table").skip(1).filter_map(|rest| rest.split('>').next());
         assert!(tables.all(|table| table.contains("role=\"presentation\"")), "{html}");
-        // Gmail hides what comes after 102 KB.
+        // Gmail ignores a style sheet of more than 8 KB, and hides what comes after 102 KB.
+        let mut styles = html.split("<style").skip(1).filter_map(|rest| rest.split("</style>").next());
+        assert!(styles.all(|style| style.len() < 8_000), "{html}");
         assert!(html.len() < 40_000, "{} bytes", html.len());
     }
 }
@@ -150,6 +152,21 @@ fn every_mail_has_one_button_whose_link_is_also_there_to_copy() {
             "{}",
             mail.text
         );
+    }
+}
+
+#[test]
+fn every_link_is_one_of_the_parameters_or_asks_for_help() {
+    for template in MailTemplate::ALL {
+        let parameters = sample(*template);
+        for locale in Locale::ALL {
+            let html = renderer().render(*locale, &parameters).unwrap().html;
+            for href in html.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+                let link = href.replace("&quot;", "\"").replace("&amp;", "&");
+                let known = parameters.links().contains(&&*link) || link == "mailto:help@auth.example";
+                assert!(known, "{link} in {}", template.name());
+            }
+        }
     }
 }
 
