@@ -8,6 +8,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     BatchHandler, ConsumerSettings, Handler, Publisher,
     connection::Broker,
+    link::Link,
+    posting::Posting,
+    publisher::PublishError,
     serving::{Batches, OneByOne},
     subscription::Subscription,
 };
@@ -42,6 +45,18 @@ impl EventBus {
         let channel = self.broker.link().await?.connection.create_channel().await?;
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         Ok(channel.queue_declare(queue.into(), passive, FieldTable::default()).await?.message_count())
+    }
+
+    pub(crate) async fn link(&self) -> anyhow::Result<Arc<Link>> {
+        self.broker.link().await
+    }
+
+    pub(crate) async fn publish_on(
+        &self,
+        link: &Arc<Link>,
+        postings: &[Posting],
+    ) -> Vec<Result<(), PublishError>> {
+        self.broker.publish(link, postings).await
     }
 
     /// Consumes `settings.queue` one message at a time, up to `prefetch` at once, until `stop`; reconnects for ever. When stopped it takes no more,

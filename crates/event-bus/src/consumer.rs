@@ -32,6 +32,8 @@ pub struct Delivery {
     pub message_id: Option<String>,
     /// `type`, if it had one.
     pub message_type: Option<String>,
+    /// `content_type`, if it had one.
+    pub content_type: Option<String>,
     /// The trace context of whoever published it (header `traceparent`).
     pub traceparent: Option<String>,
     /// Whether the broker delivered it before.
@@ -50,6 +52,7 @@ impl Delivery {
         Self {
             message_id: properties.message_id().as_ref().map(ShortString::to_string),
             message_type: properties.kind().as_ref().map(ShortString::to_string),
+            content_type: properties.content_type().as_ref().map(ShortString::to_string),
             traceparent,
             redelivered: delivery.redelivered,
             payload: delivery.data.clone(),
@@ -62,8 +65,8 @@ impl Delivery {
 pub enum Verdict {
     /// Done, and committed.
     Done,
-    /// Cannot be done now: it comes back after a delay queue of at least this long (10 s, 1 min, 10 min or 1 h), which has confirmed
-    /// it before it is acknowledged here.
+    /// Cannot be done now: it comes back after at least this long, at the latest with the next step of the delay queues (10 s, 1 min, 10 min, 1 h),
+    /// one of which has confirmed it before it is acknowledged here.
     RetryAfter(Duration),
     /// Cannot be done now because a dependency of ours is away: it is kept, unacknowledged, and handled again after growing pauses,
     /// and nothing else is taken meanwhile. Giving it back to the queue would use up its deliveries.

@@ -5,6 +5,7 @@ mod backoff;
 mod bus;
 mod connection;
 mod consumer;
+mod dead_letters;
 mod link;
 mod metrics;
 mod posting;
@@ -16,4 +17,5 @@ pub mod topology;
 
 pub use bus::EventBus;
 pub use consumer::{BatchHandler, ConsumerSettings, Delivery, Handler, Verdict};
+pub use dead_letters::{DeadLetter, DeadLetters};
 pub use publisher::{OutgoingMessage, PublishError, Publisher};

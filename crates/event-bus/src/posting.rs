@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use auth_events::routing::{DEAD_EXCHANGE, RETRY_EXCHANGE};
 use lapin::{
     BasicProperties,
@@ -41,15 +43,32 @@ impl Posting {
         }
     }
 
-    /// The same message for the delay queue `delay_queue`.
-    pub(crate) fn delayed(delivery: &Delivery, delay_queue: String) -> Self {
+    /// The same message for the delay queue `delay_queue`, which it leaves after `delay` if that is sooner than others do.
+    pub(crate) fn delayed(delivery: &Delivery, delay_queue: String, delay: Duration) -> Self {
         let attempts = match headers(delivery).inner().get(ATTEMPT) {
             Some(AMQPValue::LongLongInt(attempts)) => *attempts,
             _ => 0,
         };
-        Self::forwarded(delivery, RETRY_EXCHANGE, delay_queue, |headers| {
+        let delayed = Self::forwarded(delivery, RETRY_EXCHANGE, delay_queue, |headers| {
             headers.insert(ATTEMPT.into(), AMQPValue::LongLongInt(attempts.saturating_add(1)));
-        })
+        });
+        // The queue has a limit of its own; the broker goes by the shorter one, and drops this one when the message leaves.
+        let expiration = delay.as_millis().to_string().into();
+        Self { properties: delayed.properties.with_expiration(expiration), ..delayed }
+    }
+
+    /// The same message once more for `exchange`, as if it had never been refused.
+    pub(crate) fn redriven(delivery: &Delivery, exchange: &str, routing_key: String) -> Self {
+        let mut headers = FieldTable::default();
+        for (name, value) in self::headers(delivery).inner() {
+            let about_its_death =
+                ["x-reason", "x-rejected-by", "x-queue", "x-death", "x-delivery-count", ATTEMPT];
+            if !about_its_death.contains(&name.as_str()) && !name.as_str().starts_with("x-first-death") {
+                headers.insert(name.clone(), value.clone());
+            }
+        }
+        let properties = delivery.properties.clone().with_headers(headers).with_delivery_mode(PERSISTENT);
+        Self { exchange: exchange.to_owned(), routing_key, properties, payload: delivery.data.clone() }
     }
 
     /// The same message for the dead-letter queue `dead_letter_queue`, with the reason.

@@ -134,7 +134,7 @@ impl<'a> Session<'a> {
 
     fn posting(&self, delivery: &Delivery, verdict: Verdict) -> Option<Posting> {
         let settings = &self.subscription.settings;
-        let delayed = |delay| Posting::delayed(delivery, topology::delay_queue(settings.queue, delay));
+        let delayed = |delay| Posting::delayed(delivery, topology::delay_queue(settings.queue, delay), delay);
         match verdict {
             Verdict::Done => None,
             Verdict::RetryAfter(delay) => Some(delayed(delay)),

@@ -210,7 +210,7 @@ async fn a_message_that_has_to_wait_is_kept_and_counts_no_delivery() {
 }
 
 #[tokio::test]
-async fn a_message_whose_handler_panics_dies_alone() {
+async fn amq_03_a_message_whose_handler_panics_dies_alone_after_five_deliveries() {
     let running = Running::one_by_one(2, |text, _| {
         assert_ne!(text, "bad", "a message that nobody expected");
         Verdict::Done

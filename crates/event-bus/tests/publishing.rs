@@ -41,7 +41,7 @@ async fn a_fact_reaches_the_audit_queue() {
 }
 
 #[tokio::test]
-async fn what_no_queue_receives_is_told_apart_from_its_neighbours() {
+async fn amq_09_what_no_queue_receives_is_told_apart_from_its_neighbours() {
     let broker = TestBroker::new().await;
     let is_lost = |id: usize| id % 7 == 3;
     let messages = (0..200).map(|id| {

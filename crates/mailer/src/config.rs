@@ -6,7 +6,8 @@ use secrecy::ExposeSecret;
 use service_runtime::{CommonConfig, Environment, Problems};
 
 use crate::{
-    mail::{composer::Sender, renderer::Brand, smtp_server::SmtpServer},
+    delivery_settings::{Delivery, DeliverySettings},
+    mail::{composer::Sender, renderer::Brand},
     presentation::PresentationSettings,
 };
 
@@ -22,13 +23,8 @@ pub struct Settings {
     /// A file that holds the private key.
     #[arg(long, env = "MAILER_PRIVATE_KEY_FILE")]
     mailer_private_key_file: Option<PathBuf>,
-    /// The mail server: `smtps://user:password@host` (TLS), `smtp://user:password@host?tls=required` (STARTTLS), or
-    /// `smtp://host` (plain text, development only).
-    #[arg(long, env = "SMTP_URL", hide_env_values = true)]
-    smtp_url: Option<String>,
-    /// A file that holds the mail server's URL.
-    #[arg(long, env = "SMTP_URL_FILE")]
-    smtp_url_file: Option<PathBuf>,
+    #[command(flatten)]
+    delivery: DeliverySettings,
     /// The sender of every mail, `Name <address>` or an address.
     #[arg(long, env = "MAIL_FROM")]
     mail_from: Option<String>,
@@ -49,8 +45,8 @@ pub struct Config {
     pub grpc_listen: SocketAddr,
     /// Opens mail commands.
     pub private_key: MailboxPrivateKey,
-    /// The mail server.
-    pub smtp: SmtpServer,
+    /// Whom mails are handed to, and how.
+    pub delivery: Delivery,
     /// Who writes.
     pub sender: Sender,
     /// The right-hand side of every `Message-ID`.
@@ -72,14 +68,10 @@ impl Settings {
                     None
                 }
             });
-        let smtp = problems
-            .required_secret("SMTP_URL", self.smtp_url, self.smtp_url_file)
-            .and_then(|url| problems.parse::<SmtpServer>("SMTP_URL", url.expose_secret()));
-        if common.environment == Environment::Production && smtp.as_ref().is_some_and(SmtpServer::is_plain) {
-            problems.add("SMTP_URL", "plain SMTP is for development: use smtps:// or ?tls=required");
-        }
         let from = problems.required("MAIL_FROM", self.mail_from);
         let from: Option<Mailbox> = from.and_then(|text| one_line(problems, "MAIL_FROM", &text));
+        let dkim = self.delivery.dkim(from.as_ref().map(|from| &from.email), problems);
+        let delivery = self.delivery.configure(common.environment, problems);
         let reply_to = optional(problems, "MAIL_REPLY_TO", self.mail_reply_to);
         let mail_domain = match self.mail_domain {
             Some(domain) => one_line(problems, "MAIL_DOMAIN", &format!("id@{domain}")),
@@ -89,8 +81,13 @@ impl Settings {
         Some(Config {
             grpc_listen: grpc_listen?,
             private_key: private_key?,
-            smtp: smtp?,
-            sender: Sender { from: from?, reply_to: reply_to? },
+            sender: Sender {
+                from: from?,
+                reply_to: reply_to?,
+                list_unsubscribe: delivery.as_ref()?.list_unsubscribe.clone(),
+                dkim,
+            },
+            delivery: delivery?,
             mail_domain: mail_domain.map(|address: Address| address.domain().to_owned())?,
             brand: brand?,
         })

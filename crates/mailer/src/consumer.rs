@@ -12,17 +12,25 @@ use sealing::MailboxPrivateKey;
 
 use crate::{
     app::deliver::{DeliverError, Delivery, Postman},
-    domain::{mail_command::MailCommand, retry_ladder},
+    domain::{
+        mail_command::{MailCommand, Refusal},
+        retry_ladder,
+    },
     metrics::Metrics,
 };
 
-/// Mails that one lane sends at the same time.
-const PREFETCH: u16 = 8;
+/// What a mail command says that it is.
+const CONTENT_TYPES: [&str; 2] = ["application/cloudevents+json", "application/json"];
 
-/// How the queue of `lane` is consumed.
+/// How the queue of `lane` is consumed, where the most urgent one has `workers`: the less urgent a lane, the fewer mails of it are under way at a time.
 #[must_use]
-pub fn settings(lane: Lane) -> ConsumerSettings {
-    ConsumerSettings::one_at_a_time(mailer_queue(lane), MAILER_DEAD_QUEUE, PREFETCH)
+pub fn settings(lane: Lane, workers: u16) -> ConsumerSettings {
+    let workers = match lane {
+        Lane::Security => workers,
+        Lane::Notice => workers / 2,
+        Lane::Bulk => workers / 4,
+    };
+    ConsumerSettings::one_at_a_time(mailer_queue(lane), MAILER_DEAD_QUEUE, workers.max(1))
 }
 
 /// Handles mail commands.
@@ -40,24 +48,30 @@ pub struct MailCommands {
 
 impl Handler for MailCommands {
     async fn handle(&self, message: Message) -> Verdict {
+        // Without one it may come from an older hand; with a wrong one it is something else.
+        if message.content_type.as_deref().is_some_and(|it| !CONTENT_TYPES.contains(&it)) {
+            return self.refuse(Refusal::WrongContentType);
+        }
         let command = match MailCommand::open(&message.payload, &self.key) {
             Ok(command) => command,
-            Err(refusal) => {
-                self.metrics.refused(refusal);
-                tracing::warn!(mail.refusal = refusal.reason(), "A message is no mail command: {refusal}");
-                return Verdict::Reject(refusal.reason().to_owned());
-            }
+            Err(refusal) => return self.refuse(refusal),
         };
         match self.postman.deliver(&command).await {
             Ok(Delivery::Over) => Verdict::Done,
-            Ok(Delivery::Again(delay)) => Verdict::RetryAfter(delay),
-            Ok(Delivery::NotNow) => Verdict::RetryAfter(retry_ladder::STEPS[0]),
+            Ok(Delivery::Again(delay) | Delivery::NotNow(delay)) => Verdict::RetryAfter(delay),
+            Ok(Delivery::Halted) => Verdict::Requeue,
             Err(error) => self.after_error(&command, &error),
         }
     }
 }
 
 impl MailCommands {
+    fn refuse(&self, refusal: Refusal) -> Verdict {
+        self.metrics.refused(refusal);
+        tracing::warn!(mail.refusal = refusal.reason(), "A message is no mail command: {refusal}");
+        Verdict::Reject(refusal.reason().to_owned())
+    }
+
     fn after_error(&self, command: &MailCommand, error: &DeliverError) -> Verdict {
         let DeliverError::Database(cause) = error;
         let id = command.id;

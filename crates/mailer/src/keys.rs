@@ -1,18 +1,5 @@
 use sealing::MailboxPrivateKey;
 
-use crate::templates_command::TemplatesCommand;
-
-/// What `mailer` can do besides serving.
-#[derive(Debug, clap::Subcommand)]
-pub enum Command {
-    /// Keys for sealed mail commands.
-    #[command(subcommand)]
-    Keys(KeysCommand),
-    /// Templates of mails: prove, look at and export them.
-    #[command(subcommand)]
-    Templates(TemplatesCommand),
-}
-
 /// What can be done with keys.
 #[derive(Debug, clap::Subcommand)]
 pub enum KeysCommand {

@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
 pub mod app;
+pub mod commands;
 pub mod config;
 pub mod consumer;
+pub mod delivery_settings;
 pub mod domain;
 pub mod keys;
 pub mod mail;
@@ -40,7 +42,7 @@ impl Service for Mailer {
 
     type Settings = config::Settings;
     type Config = config::Config;
-    type Command = keys::Command;
+    type Command = commands::Command;
 
     fn migrations() -> EmbeddedMigrations {
         migrations()
@@ -66,17 +68,20 @@ impl Service for Mailer {
 
     fn run_without_configuration(command: Self::Command) -> Result<ExitCode, Self::Command> {
         match command {
-            keys::Command::Keys(keys::KeysCommand::Generate) => print!("{}", keys::generate()),
-            keys::Command::Templates(command) => return Ok(templates_command::run(command)),
+            commands::Command::Keys(keys::KeysCommand::Generate) => {
+                print!("{}", keys::generate());
+                Ok(ExitCode::SUCCESS)
+            }
+            commands::Command::Templates(command) => Ok(templates_command::run(command)),
+            command => Err(command),
         }
-        Ok(ExitCode::SUCCESS)
     }
 
     async fn run_command(
-        _command: Self::Command,
-        _config: Self::Config,
-        _common: CommonConfig,
+        command: Self::Command,
+        config: Self::Config,
+        common: CommonConfig,
     ) -> anyhow::Result<ExitCode> {
-        anyhow::bail!("every command of the mailer works without configuration")
+        command.run(&config, &common).await
     }
 }

@@ -6,7 +6,7 @@ use auth_events::{
 };
 use auth_proto::mailer::v1::mailer_service_server::MailerServiceServer;
 use clock::SharedClock;
-use event_bus::EventBus;
+use event_bus::{ConsumerSettings, EventBus};
 use parking_lot::Mutex;
 use pg::Database;
 use prometheus::Registry;
@@ -19,10 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     NAME,
-    app::deliver::Postman,
+    app::{deliver::Postman, look_after::Caretaker},
     config::Config,
     consumer::{self, MailCommands},
-    mail::{renderer::Renderer, smtp::Smtp},
+    mail::{domain_gates::DomainGates, providers::Providers, renderer::Renderer},
     metrics::Metrics,
     migrations,
     rpc::{self, MailerRpc},
@@ -39,8 +39,11 @@ pub struct Application {
     server: Server,
     database: Database,
     bus: EventBus,
-    smtp: Smtp,
     commands: MailCommands,
+    caretaker: Caretaker,
+    workers: u16,
+    /// Says to those who talk to providers that the mailer is being stopped.
+    stop: CancellationToken,
     metrics: Metrics,
 }
 
@@ -65,13 +68,22 @@ impl Application {
         database.register_metrics(registry)?;
         let bus = EventBus::new(&common.amqp_url, NAME, registry)?;
         let metrics = Metrics::register(registry)?;
-        let smtp = Smtp::new(config.smtp);
+        let stop = CancellationToken::new();
         let postman = Postman {
             database: database.clone(),
-            smtp: smtp.clone(),
+            providers: Providers::new(config.delivery.providers, clock.clone(), metrics.clone())?,
             renderer: Renderer::new(config.brand)?,
             sender: config.sender,
             mail_domain: config.mail_domain,
+            gates: DomainGates::new(config.delivery.domain_concurrency),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            stop: stop.clone(),
+        };
+        let caretaker = Caretaker {
+            database: database.clone(),
+            bus: bus.clone(),
+            retention: config.delivery.retention,
             clock: clock.clone(),
             metrics: metrics.clone(),
         };
@@ -81,7 +93,8 @@ impl Application {
             metrics: metrics.clone(),
             clock,
         };
-        Ok(Self { server, database, bus, smtp, commands, metrics })
+        let workers = config.delivery.workers;
+        Ok(Self { server, database, bus, commands, caretaker, workers, stop, metrics })
     }
 
     /// Where gRPC is served.
@@ -93,6 +106,15 @@ impl Application {
     /// Works until `lifecycle` stops.
     pub async fn run(self, lifecycle: Lifecycle) -> anyhow::Result<()> {
         self.declare_readiness(&lifecycle);
+        let (stopping, stop) = (lifecycle.stopping(), self.stop.clone());
+        lifecycle.spawn("mailer.stop", async move {
+            stopping.cancelled().await;
+            stop.cancel();
+        });
+        lifecycle.spawn(
+            "mailer.caretaker",
+            look_after(self.database.clone(), self.caretaker, lifecycle.stopping()),
+        );
         lifecycle.spawn(
             "mailer.queue_lengths",
             watch_queues(self.bus.clone(), self.metrics, lifecycle.stopping()),
@@ -101,13 +123,14 @@ impl Application {
             let consume = consume(
                 self.bus.clone(),
                 self.database.clone(),
-                *lane,
+                consumer::settings(*lane, self.workers),
                 self.commands.clone(),
                 lifecycle.stopping(),
             );
             lifecycle.spawn("mailer.consumer", consume);
         }
-        let rpc = MailerServiceServer::new(MailerRpc::new(self.database))
+        let key = self.commands.key.public();
+        let rpc = MailerServiceServer::new(MailerRpc::new(self.commands.postman, self.bus, key))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let routes = tonic::service::Routes::new(rpc);
         self.server.serve(routes, MethodPolicy::new(rpc::POLICY), lifecycle).await
@@ -121,14 +144,15 @@ impl Application {
             let connected = bus.is_connected();
             Box::pin(async move { if connected { Ok(()) } else { Err("not connected".to_owned()) } })
         });
-        // Without a mail server mails wait; there is nothing that another instance could do better.
+        // Without a provider mails wait; there is nothing that another instance could do better.
         let health = Arc::new(Mutex::new(Err("not tried yet".to_owned())));
         let seen = Arc::clone(&health);
         readiness.observe("smtp", move || {
             let health = seen.lock().clone();
             Box::pin(async move { health })
         });
-        lifecycle.spawn("mailer.smtp_probe", probe_smtp(self.smtp.clone(), health, lifecycle.stopping()));
+        let providers = self.commands.postman.providers.clone();
+        lifecycle.spawn("mailer.provider_probe", probe(providers, health, lifecycle.stopping()));
     }
 }
 
@@ -136,12 +160,12 @@ impl Application {
 async fn consume(
     bus: EventBus,
     database: Database,
-    lane: Lane,
+    settings: ConsumerSettings,
     commands: MailCommands,
     stop: CancellationToken,
 ) {
     if stop.run_until_cancelled(wait_for_migrations(&database)).await.is_some() {
-        bus.consume(consumer::settings(lane), commands, stop).await;
+        bus.consume(settings, commands, stop).await;
     }
 }
 
@@ -172,11 +196,17 @@ async fn watch_queues(bus: EventBus, metrics: Metrics, stop: CancellationToken) 
     }
 }
 
-async fn probe_smtp(smtp: Smtp, health: Arc<Mutex<Result<(), String>>>, stop: CancellationToken) {
-    while let Some(outcome) = stop.run_until_cancelled(smtp.probe()).await {
+async fn look_after(database: Database, caretaker: Caretaker, stop: CancellationToken) {
+    if stop.run_until_cancelled(wait_for_migrations(&database)).await.is_some() {
+        caretaker.work(stop).await;
+    }
+}
+
+async fn probe(providers: Providers, health: Arc<Mutex<Result<(), String>>>, stop: CancellationToken) {
+    while let Some(outcome) = stop.run_until_cancelled(providers.probe(&stop)).await {
         let pause = if outcome.is_ok() { PROBE_PERIOD } else { PROBE_PERIOD_WHEN_DOWN };
         *health.lock() = outcome;
         stop.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
-    smtp.close().await;
+    providers.close().await;
 }

@@ -165,7 +165,7 @@ async fn what_is_rolled_back_was_never_said() {
 }
 
 #[tokio::test]
-async fn what_no_queue_receives_stays_and_is_not_in_the_way() {
+async fn amq_09_what_no_queue_receives_stays_and_is_not_in_the_way() {
     let (broker, mut post) = (TestBroker::new().await, Post::new().await);
     let mut conn = post.pool.connection().await.unwrap();
     conn.batch_execute(

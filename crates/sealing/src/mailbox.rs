@@ -76,6 +76,12 @@ impl MailboxPrivateKey {
         (encoded, BASE64_URL_SAFE_NO_PAD.encode(public.to_bytes()))
     }
 
+    /// The half that seals.
+    #[must_use]
+    pub fn public(&self) -> MailboxPublicKey {
+        MailboxPublicKey(Suite::sk_to_pk(&self.0))
+    }
+
     /// Opens a value that was sealed to the matching public key.
     pub fn open(&self, sealed: &[u8], associated_data: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         let (encapsulated, ciphertext) = sealed.split_first_chunk::<ENCAPSULATED_BYTES>().ok_or(OpenError)?;

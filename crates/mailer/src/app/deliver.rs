@@ -4,53 +4,63 @@ use chrono::{DateTime, Utc};
 use clock::SharedClock;
 use diesel_async::AsyncConnection;
 use pg::{AsyncPgConnection, Database};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     domain::{
-        claim::Claim,
+        claim::{Attempt, Claim},
         mail_command::MailCommand,
-        message::{MessageState, message_id_header},
+        message::{Circumstances, MessageState, message_id_header},
         settlement::{Outcome, Reply, Settlement},
     },
     mail::{
-        composer::{ComposedMail, Sender, compose},
+        composer::{ComposedMail, Envelope, Sender, compose},
+        domain_gates::DomainGates,
+        providers::{Handover, Providers},
         renderer::Renderer,
-        smtp::Smtp,
     },
     metrics::Metrics,
-    store::{messages, transitions},
+    store::{attempts, messages, moves, transitions},
 };
 
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long a mail to a domain that is slow, and has enough under way, is put aside.
+const SLOW_DOMAIN_PAUSE: Duration = Duration::from_secs(5);
+/// How soon a mail that another worker has is looked at again at the earliest.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Delivers mail, each command once.
 pub struct Postman {
     /// Where the state of every message is.
     pub database: Database,
     /// Whom the mails are handed to.
-    pub smtp: Smtp,
+    pub providers: Providers,
     /// Finds the words.
     pub renderer: Renderer,
     /// Who writes.
     pub sender: Sender,
     /// The right-hand side of every `Message-ID`.
     pub mail_domain: String,
+    /// How many mails to one domain are under way at a time.
+    pub gates: DomainGates,
     /// What time it is.
     pub clock: SharedClock,
     /// What is counted.
     pub metrics: Metrics,
+    /// Says that the mailer is being stopped: what is not handed over whole by then waits for the next one.
+    pub stop: CancellationToken,
 }
 
 /// What became of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// Nothing is left to do: sent, failed or expired, now or before.
+    /// Nothing is left to do: it was sent or given up, now or before.
     Over,
     /// It has to be tried again after this long.
     Again(Duration),
-    /// Another worker has it, or it came before it was due.
-    NotNow,
+    /// Another worker has it, it came before it was due, or others to its domain are under way: it is looked at again after this long.
+    NotNow(Duration),
+    /// No provider may be asked, or the mailer is being stopped: nothing about this mail, so it is not counted as an attempt.
+    Halted,
 }
 
 /// Why it is not known what became of a command.
@@ -65,121 +75,83 @@ pg::leaves_transactions!(DeliverError);
 
 impl Postman {
     /// Delivers `command`, unless that has been done, is being done or is no longer worth doing. No transaction is open while
-    /// the mail server is talked to.
+    /// a provider is talked to.
     #[tracing::instrument(
         name = "mail.messages.deliver",
         skip_all,
         fields(mail.id = %command.id, mail.template = command.template().name(), mail.lane = command.lane.name())
     )]
     pub async fn deliver(&self, command: &MailCommand) -> Result<Delivery, DeliverError> {
-        match self.claim(command).await? {
-            Claim::Won { attempt } => self.attempt(command, attempt).await,
-            Claim::NotNow => Ok(Delivery::NotNow),
+        let _in_progress = self.metrics.in_progress(command.lane);
+        let halted = self.stop.is_cancelled() || !self.providers.any_admits();
+        let passage = if halted { None } else { self.gates.enter(command.to.domain()).await };
+        match self.claim(command, passage.is_some()).await? {
+            Claim::Won(attempt) => self.attempt(command, attempt).await,
+            Claim::NotNow(_) if halted => Ok(Delivery::Halted),
+            Claim::NotNow(pause) => Ok(Delivery::NotNow(pause.max(SHORTEST_PAUSE))),
             Claim::Over => Ok(Delivery::Over),
             Claim::Expired => {
-                self.metrics.failed(command.template(), "expired");
+                self.metrics.expired(command.template().name());
+                Ok(Delivery::Over)
+            }
+            Claim::Superseded => {
+                self.metrics.superseded(command.template(), 1);
                 Ok(Delivery::Over)
             }
         }
     }
 
-    async fn claim(&self, command: &MailCommand) -> Result<Claim, DeliverError> {
+    async fn claim(&self, command: &MailCommand, may_send: bool) -> Result<Claim, DeliverError> {
         let now = self.clock.now();
         let header = message_id_header(command.id, &self.mail_domain);
         let mut conn = self.database.connection().await?;
-        conn.transaction(async |conn| claim(conn, command, &header, now).await).await
+        let (claim, superseded) =
+            conn.transaction(async |conn| claim(conn, command, &header, may_send, now).await).await?;
+        self.metrics.superseded(command.template(), superseded);
+        Ok(claim)
     }
 
-    async fn attempt(&self, command: &MailCommand, attempt: u32) -> Result<Delivery, DeliverError> {
-        let template = command.template();
-        let outcome = match self.compose(command) {
+    async fn attempt(&self, command: &MailCommand, attempt: Attempt) -> Result<Delivery, DeliverError> {
+        let handover = match self.compose(command) {
             Ok(mail) => {
-                if attempt == 1 {
+                if attempt.number == 1 {
                     self.metrics.started(self.clock.now() - command.requested_at);
                 }
-                self.smtp.send(&mail).await
+                self.providers.send(&mail, command.expires_at, &self.stop).await
             }
-            Err(reply) => Outcome::Unrenderable(reply),
+            Err(reply) => {
+                Handover { outcome: Outcome::Unrenderable(reply), provider: None, passed_over: Vec::new() }
+            }
         };
-        let settlement = Settlement::of(&outcome, attempt, self.clock.now(), command.expires_at);
-        self.settle(command, attempt, settlement, outcome.reply()).await?;
-        Ok(match settlement {
-            Settlement::Sent => {
-                self.metrics.sent(template);
-                Delivery::Over
+        let chance = rand::RngExt::random(&mut clock::secure_rng());
+        let settlement =
+            Settlement::of(&handover.outcome, attempt, self.clock.now(), command.expires_at, chance);
+        self.settle(command, attempt, settlement, &handover).await?;
+        Ok(self.delivery_after(command, settlement, &handover.outcome))
+    }
+
+    fn delivery_after(&self, command: &MailCommand, settlement: Settlement, outcome: &Outcome) -> Delivery {
+        let template = command.template();
+        match settlement {
+            Settlement::Sent => self.metrics.sent(template),
+            Settlement::Deferred(_) if matches!(outcome, Outcome::Interrupted(_)) => return Delivery::Halted,
+            Settlement::Deferred(delay) => {
+                self.metrics.deferred(template);
+                return Delivery::Again(delay);
             }
-            Settlement::Deferred(delay) => Delivery::Again(delay),
-            Settlement::Failed(reason) => {
-                self.metrics.failed(template, reason);
-                Delivery::Over
-            }
-            Settlement::Expired => {
-                self.metrics.failed(template, "expired");
-                Delivery::Over
-            }
-        })
+            Settlement::Failed(failure) => self.metrics.failed(template, failure),
+            Settlement::Expired => self.metrics.expired(template.name()),
+        }
+        Delivery::Over
     }
 
     fn compose(&self, command: &MailCommand) -> Result<ComposedMail, Reply> {
-        let header = message_id_header(command.id, &self.mail_domain);
+        let message_id = message_id_header(command.id, &self.mail_domain);
         let rendered = self.renderer.render(command.locale, &command.parameters);
         let rendered = rendered.map_err(|error| unrenderable(command, &error))?;
-        compose(&self.sender, &command.to, &header, self.clock.now(), rendered)
+        let envelope = Envelope { to: &command.to, message_id: &message_id, lane: command.lane };
+        compose(&self.sender, envelope, self.clock.now(), rendered)
             .map_err(|error| unrenderable(command, &error))
-    }
-
-    /// Writes down what came of an attempt, and does not give up while the database is away: the mail server's word is known
-    /// here only, and a message that still counts as being sent would be sent a second time.
-    async fn settle(
-        &self,
-        command: &MailCommand,
-        attempt: u32,
-        settlement: Settlement,
-        reply: &Reply,
-    ) -> Result<(), DeliverError> {
-        let state = MessageState::after(settlement);
-        let id = command.id;
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let error = match self.try_settle(command, attempt, settlement, reply).await {
-                Ok(true) => {
-                    tracing::info!(
-                        mail.id = %id, mail.template = command.template().name(), mail.attempt = attempt,
-                        mail.state = state.name(), "Mail {id} is {} after attempt {attempt}", state.name()
-                    );
-                    return Ok(());
-                }
-                Ok(false) => {
-                    tracing::warn!(mail.id = %id, "Mail {id} was taken over by another worker during attempt {attempt}");
-                    return Ok(());
-                }
-                Err(DeliverError::Database(error)) if error.is_transient() => error,
-                Err(error) => return Err(error),
-            };
-            tracing::warn!(mail.id = %id, error = &error as &dyn Error, "The outcome of mail {id} waits for PostgreSQL");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
-    async fn try_settle(
-        &self,
-        command: &MailCommand,
-        attempt: u32,
-        settlement: Settlement,
-        reply: &Reply,
-    ) -> Result<bool, DeliverError> {
-        let now = self.clock.now();
-        let mut conn = self.database.connection().await?;
-        conn.transaction(async |conn| {
-            let ours = messages::settle(conn, command.id, attempt, settlement, reply, now).await?;
-            if ours {
-                let state = MessageState::after(settlement);
-                transitions::append(conn, command.id, state, attempt, Some(reply), now).await?;
-            }
-            Ok(ours)
-        })
-        .await
     }
 }
 
@@ -188,24 +160,83 @@ fn unrenderable(command: &MailCommand, error: &(dyn Error + 'static)) -> Reply {
     Reply::new(&error.to_string())
 }
 
+/// Takes the message of `command` if it may be sent, makes older ones of its kind obsolete, and says how many.
 async fn claim(
     conn: &mut AsyncPgConnection,
     command: &MailCommand,
     message_id_header: &str,
+    may_send: bool,
+    now: DateTime<Utc>,
+) -> Result<(Claim, usize), DeliverError> {
+    let id = command.id;
+    if let Some(key) = &command.supersedes {
+        moves::lock_kind(conn, key).await?;
+    }
+    if messages::insert_if_new(conn, command, message_id_header, now).await? {
+        transitions::append(conn, id, MessageState::Queued, Circumstances::default(), now).await?;
+    }
+    let mut superseded = 0;
+    if let Some(key) = &command.supersedes {
+        for (older, attempt) in moves::supersede_older(conn, command, key, now).await? {
+            let circumstances = Circumstances { attempt, ..Circumstances::default() };
+            transitions::append(conn, older, MessageState::Superseded, circumstances, now).await?;
+            superseded += 1;
+        }
+        if moves::has_successor(conn, command, key).await?
+            && end(conn, id, MessageState::Superseded, now).await?
+        {
+            return Ok((Claim::Superseded, superseded));
+        }
+    }
+    if let Some(attempt) = may_send_now(conn, id, may_send, now).await? {
+        let circumstances = Circumstances { attempt: attempt.number, ..Circumstances::default() };
+        transitions::append(conn, id, MessageState::Sending, circumstances, now).await?;
+        return Ok((Claim::Won(attempt), superseded));
+    }
+    Ok((without_attempt(conn, command, now).await?, superseded))
+}
+
+async fn may_send_now(
+    conn: &mut AsyncPgConnection,
+    id: auth_ids::EventId,
+    may_send: bool,
+    now: DateTime<Utc>,
+) -> Result<Option<Attempt>, DeliverError> {
+    Ok(if may_send { attempts::claim(conn, id, now).await? } else { None })
+}
+
+/// Why the message cannot be taken.
+async fn without_attempt(
+    conn: &mut AsyncPgConnection,
+    command: &MailCommand,
     now: DateTime<Utc>,
 ) -> Result<Claim, DeliverError> {
-    let id = command.id;
-    if messages::insert_if_new(conn, command, message_id_header, now).await? {
-        transitions::append(conn, id, MessageState::Queued, 0, None, now).await?;
-    }
-    if let Some(attempt) = messages::claim(conn, id, now).await? {
-        transitions::append(conn, id, MessageState::Sending, attempt, None, now).await?;
-        return Ok(Claim::Won { attempt });
-    }
-    if let Some(attempts) = messages::expire(conn, id, now).await? {
-        transitions::append(conn, id, MessageState::Expired, attempts, None, now).await?;
+    if command.expires_at <= now && end(conn, command.id, MessageState::Expired, now).await? {
         return Ok(Claim::Expired);
     }
-    let state = messages::find(conn, id).await?.and_then(|message| message.state);
-    Ok(if state.is_some_and(|state| !state.is_over()) { Claim::NotNow } else { Claim::Over })
+    let message = messages::find(conn, command.id).await?;
+    Ok(match message {
+        Some(message) if message.state.is_some_and(|state| !state.is_over()) => {
+            let due = message.retry_at.filter(|retry_at| *retry_at > now);
+            let pause = due.and_then(|due| (due - now).to_std().ok());
+            let being_sent = message.state == Some(MessageState::Sending);
+            Claim::NotNow(pause.unwrap_or(if being_sent { BUSY_PAUSE } else { SLOW_DOMAIN_PAUSE }))
+        }
+        _ => Claim::Over,
+    })
+}
+
+/// How soon a message that another worker is sending is looked at again.
+const BUSY_PAUSE: Duration = Duration::from_secs(10);
+
+async fn end(
+    conn: &mut AsyncPgConnection,
+    id: auth_ids::EventId,
+    state: MessageState,
+    now: DateTime<Utc>,
+) -> Result<bool, DeliverError> {
+    let Some(attempt) = moves::give_up(conn, id, state, now).await? else { return Ok(false) };
+    let circumstances = Circumstances { attempt, ..Circumstances::default() };
+    transitions::append(conn, id, state, circumstances, now).await?;
+    Ok(true)
 }

@@ -4,7 +4,11 @@ use auth_ids::EventId;
 use pg::Database;
 use service_error::{ErrorKind, ServiceError};
 
-use crate::{domain::message::Message, store::messages};
+use super::failure::{database_kind, database_reason};
+use crate::{
+    domain::message::{Message, Transition},
+    store::{messages, transitions},
+};
 
 /// Why there is no message to show.
 #[derive(Debug, thiserror::Error)]
@@ -17,26 +21,28 @@ pub enum GetMessageError {
     Database(#[from] pg::Error),
 }
 
-/// The message `id`.
-pub async fn get_message(database: &Database, id: EventId) -> Result<Message, GetMessageError> {
+/// The message `id`, and everything that happened to it.
+pub async fn get_message(
+    database: &Database,
+    id: EventId,
+) -> Result<(Message, Vec<Transition>), GetMessageError> {
     let mut conn = database.connection().await?;
-    messages::find(&mut conn, id).await?.ok_or(GetMessageError::NotFound(id))
+    let message = messages::find(&mut conn, id).await?.ok_or(GetMessageError::NotFound(id))?;
+    Ok((message, transitions::history(&mut conn, id).await?))
 }
 
 impl ServiceError for GetMessageError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NotFound(_) => ErrorKind::NotFound,
-            Self::Database(error) if error.is_transient() => ErrorKind::Unavailable,
-            Self::Database(_) => ErrorKind::Internal,
+            Self::Database(error) => database_kind(error),
         }
     }
 
     fn reason(&self) -> &'static str {
         match self {
             Self::NotFound(_) => "message_not_found",
-            Self::Database(error) if error.is_transient() => "database_unavailable",
-            Self::Database(_) => "internal",
+            Self::Database(error) => database_reason(error),
         }
     }
 

@@ -1,22 +1,34 @@
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// How long a worker may be silent before its message is taken from it. A mail takes 30 s at most, so who is silent for
 /// longer than this is dead.
 pub const STALE_AFTER: TimeDelta = TimeDelta::minutes(2);
 
+/// The right to try once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// The first attempt is 1. The number is also the proof of ownership.
+    pub number: u32,
+    /// How often the message was put off since it was queued.
+    pub deferrals: u32,
+    /// How often it may have been taken without our knowing, since it was queued.
+    pub ambiguous: u32,
+}
+
 /// What came of asking for the right to send a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
-    /// It is ours; the number of the attempt is also the proof of ownership.
-    Won {
-        /// The first attempt is 1.
-        attempt: u32,
-    },
-    /// Another worker is sending it, or it is not due yet.
-    NotNow,
+    /// It is ours.
+    Won(Attempt),
+    /// Another worker is sending it, or it is not due for this long.
+    NotNow(Duration),
     /// It has just expired.
     Expired,
-    /// It was sent, failed or expired before.
+    /// A later message of its kind has just taken its place, or was there first.
+    Superseded,
+    /// There is nothing to do: it was sent or given up before.
     Over,
 }
 

@@ -45,6 +45,9 @@ const MAX_KIND_CHARS: usize = 200;
 /// Why a message on the queue is no mail that we can send, now or ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
+    /// It says that it is something else.
+    #[error("wrong content type")]
+    WrongContentType,
     /// It is longer than any command.
     #[error("too large")]
     TooLarge,
@@ -76,6 +79,7 @@ impl Refusal {
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
+            Self::WrongContentType => "wrong_content_type",
             Self::TooLarge => "too_large",
             Self::NotAnEnvelope => "not_an_envelope",
             Self::UnknownType => "unknown_type",
@@ -126,7 +130,7 @@ impl MailCommand {
             key.open(&sealed, &MailSend::binding(id, mail.template)).map_err(|_| Refusal::Unsealable)?;
         let parameters: MailParameters =
             serde_json::from_slice(&opened).map_err(|_| Refusal::BadParameters)?;
-        if parameters.template() != mail.template || !links(&parameters).into_iter().all(is_web_link) {
+        if parameters.template() != mail.template || !parameters.links().into_iter().all(is_web_link) {
             return Err(Refusal::BadParameters);
         }
         Ok(Self {
@@ -149,26 +153,6 @@ pub fn recipient(text: &str) -> Result<Address, Refusal> {
     let plain = text.is_ascii() && !text.bytes().any(|byte| byte.is_ascii_control() || byte == b' ');
     let address = Address::from_str(text).map_err(|_| Refusal::BadRecipient)?;
     if plain { Ok(address) } else { Err(Refusal::BadRecipient) }
-}
-
-fn links(parameters: &MailParameters) -> Vec<&str> {
-    match parameters {
-        MailParameters::VerifyEmail { link, .. }
-        | MailParameters::ResetPassword { link, .. }
-        | MailParameters::EmailChangeConfirm { link, .. }
-        | MailParameters::Invitation { link, .. } => vec![link],
-        MailParameters::AlreadyRegistered { login_link, reset_link, .. } => vec![login_link, reset_link],
-        MailParameters::EmailChangeNotice { undo_link, .. } => undo_link.iter().map(String::as_str).collect(),
-        MailParameters::PasswordChanged { secure_link, .. }
-        | MailParameters::NewDevice { secure_link, .. }
-        | MailParameters::TotpEnabled { secure_link, .. }
-        | MailParameters::TotpDisabled { secure_link, .. }
-        | MailParameters::RecoveryCodeUsed { secure_link, .. }
-        | MailParameters::SessionStolen { secure_link, .. } => vec![secure_link],
-        MailParameters::AccountLocked { reset_link, .. } => vec![reset_link],
-        MailParameters::AccountDeletion { restore_link, .. } => vec![restore_link],
-        MailParameters::Test { .. } => Vec::new(),
-    }
 }
 
 /// A link is shown as it is, so it has to be what it will be taken for: no script, no white space, no control characters.
@@ -288,7 +272,7 @@ mod tests {
             let parameters: MailParameters = serde_json::from_value(parameters).unwrap();
             let written = serde_json::to_string(&parameters).unwrap();
             assert_eq!(parameters.template(), *template);
-            assert_eq!(links(&parameters).len(), written.matches(link).count(), "{}", template.name());
+            assert_eq!(parameters.links().len(), written.matches(link).count(), "{}", template.name());
             assert!(!format!("{parameters:?}").contains("auth.example"));
         }
     }

@@ -1,5 +1,6 @@
 //! The rules of delivering mail: pure, without I/O and without a clock.
 
+pub mod breaker;
 pub mod chosen_name;
 pub mod claim;
 pub mod color;
@@ -7,6 +8,8 @@ pub mod device_label;
 pub mod mail_command;
 pub mod masked_address;
 pub mod message;
+pub mod provider;
 pub mod retry_ladder;
 pub mod settlement;
+pub mod smtp_policy;
 pub mod time_in_words;

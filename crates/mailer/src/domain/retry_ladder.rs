@@ -6,14 +6,19 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub const STEPS: [Duration; 4] =
     [Duration::from_secs(10), Duration::from_mins(1), Duration::from_mins(10), Duration::from_hours(1)];
 
-/// How long to wait after attempt number `attempt` failed at `now`; `None` when no further attempt would be in time.
+/// The part of a step that chance decides about, so that mails that failed together do not come back together.
+const JITTER: f64 = 0.2;
+
+/// How long to wait after the message failed `times` times, the last time at `now`; `None` when no further attempt would be in time.
+/// `chance` is from 0 to 1.
 ///
 /// Close to the end the steps become shorter again, so that the last attempt is not long before the expiry.
 #[must_use]
-pub fn delay(attempt: u32, now: DateTime<Utc>, expires_at: DateTime<Utc>) -> Option<Duration> {
-    let reached = usize::try_from(attempt.max(1)).unwrap_or(usize::MAX).min(STEPS.len());
+pub fn delay(times: u32, now: DateTime<Utc>, expires_at: DateTime<Utc>, chance: f64) -> Option<Duration> {
+    let reached = usize::try_from(times.max(1)).unwrap_or(usize::MAX).min(STEPS.len());
     let in_time = |step: &Duration| TimeDelta::from_std(*step).is_ok_and(|step| now + step < expires_at);
-    STEPS.iter().take(reached).rev().copied().find(in_time)
+    let step = STEPS.iter().take(reached).rev().copied().find(in_time)?;
+    Some(step.mul_f64(1.0 - JITTER * chance.clamp(0.0, 1.0)))
 }
 
 #[cfg(test)]
@@ -25,13 +30,21 @@ mod tests {
     #[test]
     fn the_ladder_is_climbed_and_its_last_step_repeats() {
         let in_a_day = NOW + TimeDelta::days(1);
-        let seconds = |attempt| delay(attempt, NOW, in_a_day).unwrap().as_secs();
+        let seconds = |times| delay(times, NOW, in_a_day, 0.0).unwrap().as_secs();
         assert_eq!([0, 1, 2, 3, 4, 5, 900].map(seconds), [10, 10, 60, 600, 3600, 3600, 3600]);
     }
 
     #[test]
+    fn chance_makes_a_step_shorter_and_never_longer_than_its_queue() {
+        let in_a_day = NOW + TimeDelta::days(1);
+        let seconds = |chance| delay(1, NOW, in_a_day, chance).unwrap().as_secs();
+        assert_eq!([-1.0, 0.0, 0.5, 1.0, 7.0].map(seconds), [10, 10, 9, 8, 8]);
+    }
+
+    #[test]
     fn close_to_the_end_the_steps_are_shorter_and_then_there_is_none() {
-        let left = |seconds| delay(9, NOW, NOW + TimeDelta::seconds(seconds)).map(|delay| delay.as_secs());
+        let left =
+            |seconds| delay(9, NOW, NOW + TimeDelta::seconds(seconds), 0.0).map(|delay| delay.as_secs());
         assert_eq!(
             [3601, 3600, 601, 61, 60, 11, 10, 0, -5].map(left),
             [Some(3600), Some(600), Some(600), Some(60), Some(10), Some(10), None, None, None]

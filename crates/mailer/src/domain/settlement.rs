@@ -2,20 +2,30 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::retry_ladder;
+use super::{claim::Attempt, retry_ladder};
 
 /// The longest part of a mail server's answer that is kept.
 const MAX_REPLY_CHARS: usize = 500;
 
+/// How often a mail is sent again although it may have been taken before.
+const SECOND_CHANCES: u32 = 1;
+
 /// What came of one attempt to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The mail server took responsibility.
+    /// The provider took responsibility.
     Accepted(Reply),
-    /// The mail server will never take this mail.
+    /// The provider will never take this mail.
     Refused(Reply),
-    /// It can be tried again: the server said so, cannot be reached, or its answer was lost.
+    /// The provider asks to bring this mail later.
     Postponed(Reply),
+    /// The provider cannot be reached, does not let us in or does not answer. The mail was certainly not taken, so another provider may be
+    /// asked.
+    Unavailable(Reply),
+    /// The mail was handed over whole and the answer was lost: it may have been taken.
+    Ambiguous(Reply),
+    /// The mailer is being stopped; the mail was certainly not taken.
+    Interrupted(Reply),
     /// There is no mail to send: the command cannot be put into words.
     Unrenderable(Reply),
 }
@@ -46,22 +56,57 @@ pub enum Settlement {
     Sent,
     /// To be tried again after this long.
     Deferred(Duration),
-    /// Never to be tried again, for the reason with this code.
-    Failed(&'static str),
+    /// Not to be tried again unless somebody wants it, for this reason.
+    Failed(Failure),
     /// No further attempt would be in time.
     Expired,
 }
 
-impl Settlement {
-    /// What follows from `outcome` of attempt number `attempt`, at `now`, for a mail that expires at `expires_at`.
+/// Why a message failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// The provider will never take it.
+    Refused,
+    /// It cannot be put into words.
+    Unrenderable,
+    /// It may have been taken, twice.
+    Ambiguous,
+}
+
+impl Failure {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Refused, Self::Unrenderable, Self::Ambiguous];
+
+    /// The stable code.
     #[must_use]
-    pub fn of(outcome: &Outcome, attempt: u32, now: DateTime<Utc>, expires_at: DateTime<Utc>) -> Self {
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Unrenderable => "unrenderable",
+            Self::Ambiguous => "ambiguous",
+        }
+    }
+}
+
+impl Settlement {
+    /// What follows from `outcome` of `attempt`, at `now`, for a mail that expires at `expires_at`. `chance` is from 0 to 1.
+    #[must_use]
+    pub fn of(
+        outcome: &Outcome,
+        attempt: Attempt,
+        now: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+        chance: f64,
+    ) -> Self {
         match outcome {
             Outcome::Accepted(_) => Self::Sent,
-            Outcome::Refused(_) => Self::Failed("refused"),
-            Outcome::Unrenderable(_) => Self::Failed("unrenderable"),
-            Outcome::Postponed(_) => {
-                retry_ladder::delay(attempt, now, expires_at).map_or(Self::Expired, Self::Deferred)
+            Outcome::Refused(_) => Self::Failed(Failure::Refused),
+            Outcome::Unrenderable(_) => Self::Failed(Failure::Unrenderable),
+            Outcome::Ambiguous(_) if attempt.ambiguous >= SECOND_CHANCES => Self::Failed(Failure::Ambiguous),
+            Outcome::Interrupted(_) => Self::Deferred(Duration::ZERO),
+            Outcome::Ambiguous(_) | Outcome::Postponed(_) | Outcome::Unavailable(_) => {
+                let times = attempt.deferrals.saturating_add(1);
+                retry_ladder::delay(times, now, expires_at, chance).map_or(Self::Expired, Self::Deferred)
             }
         }
     }
@@ -75,6 +120,9 @@ impl Outcome {
             Self::Accepted(reply)
             | Self::Refused(reply)
             | Self::Postponed(reply)
+            | Self::Unavailable(reply)
+            | Self::Ambiguous(reply)
+            | Self::Interrupted(reply)
             | Self::Unrenderable(reply) => reply,
         }
     }
@@ -86,17 +134,31 @@ mod tests {
 
     use super::*;
 
+    const SECOND: Attempt = Attempt { number: 2, deferrals: 1, ambiguous: 0 };
+
+    fn of(outcome: fn(Reply) -> Outcome, attempt: Attempt, left: i64) -> Settlement {
+        let now = DateTime::UNIX_EPOCH;
+        Settlement::of(&outcome(Reply::new("451 later")), attempt, now, now + TimeDelta::seconds(left), 0.0)
+    }
+
     #[test]
     fn only_what_may_help_is_tried_again_and_only_in_time() {
-        let now = DateTime::UNIX_EPOCH;
-        let of = |outcome: fn(Reply) -> Outcome, left: i64| {
-            Settlement::of(&outcome(Reply::new("451 later")), 2, now, now + TimeDelta::seconds(left))
-        };
-        assert_eq!(of(Outcome::Accepted, 3600), Settlement::Sent);
-        assert_eq!(of(Outcome::Refused, 3600), Settlement::Failed("refused"));
-        assert_eq!(of(Outcome::Unrenderable, 3600), Settlement::Failed("unrenderable"));
-        assert_eq!(of(Outcome::Postponed, 3600), Settlement::Deferred(Duration::from_mins(1)));
-        assert_eq!(of(Outcome::Postponed, 5), Settlement::Expired);
+        assert_eq!(of(Outcome::Accepted, SECOND, 3600), Settlement::Sent);
+        assert_eq!(of(Outcome::Refused, SECOND, 3600), Settlement::Failed(Failure::Refused));
+        assert_eq!(of(Outcome::Unrenderable, SECOND, 3600), Settlement::Failed(Failure::Unrenderable));
+        for outcome in [Outcome::Postponed, Outcome::Unavailable] {
+            assert_eq!(of(outcome, SECOND, 3600), Settlement::Deferred(Duration::from_mins(1)));
+            assert_eq!(of(outcome, SECOND, 5), Settlement::Expired);
+        }
+        assert_eq!(of(Outcome::Interrupted, SECOND, 3600), Settlement::Deferred(Duration::ZERO));
+    }
+
+    #[test]
+    fn what_may_have_been_taken_is_sent_once_more_and_then_never_again() {
+        assert_eq!(of(Outcome::Ambiguous, SECOND, 3600), Settlement::Deferred(Duration::from_mins(1)));
+        let again = Attempt { ambiguous: 1, ..SECOND };
+        assert_eq!(of(Outcome::Ambiguous, again, 3600), Settlement::Failed(Failure::Ambiguous));
+        assert_eq!(of(Outcome::Postponed, again, 3600), Settlement::Deferred(Duration::from_mins(1)));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 use std::time::SystemTime;
 
+use auth_events::commands::Lane;
 use chrono::{DateTime, Utc};
 use lettre::{
     Address, Message,
@@ -9,7 +10,10 @@ use lettre::{
     },
 };
 
-use super::renderer::RenderedMail;
+use super::{
+    dkim::{Dkim, DkimError},
+    renderer::RenderedMail,
+};
 
 /// Who writes our mails.
 #[derive(Debug, Clone)]
@@ -18,15 +22,40 @@ pub struct Sender {
     pub from: Mailbox,
     /// The `Reply-To` header.
     pub reply_to: Option<Mailbox>,
+    /// Where one says that one wants no more of the mails that are not about one's account: a web page or a mail address, as a URL.
+    pub list_unsubscribe: Option<String>,
+    /// Signs what goes to a mail server; who puts mails together itself signs them itself.
+    pub dkim: Option<Dkim>,
 }
 
-/// A mail as it goes over the wire.
+/// What is the same in a mail at every attempt, besides its words.
+#[derive(Debug, Clone, Copy)]
+pub struct Envelope<'a> {
+    /// The recipient.
+    pub to: &'a Address,
+    /// The `Message-ID` header.
+    pub message_id: &'a str,
+    /// Mails to many, which one may want no more of, are the only ones that say how.
+    pub lane: Lane,
+}
+
+/// A mail as it goes over the wire, and its parts for those who put it together themselves.
 #[derive(Clone)]
 pub struct ComposedMail {
-    /// The envelope's sender.
-    pub from: Address,
+    /// The `From` header, and the envelope's sender.
+    pub from: Mailbox,
+    /// The `Reply-To` header.
+    pub reply_to: Option<Mailbox>,
     /// The envelope's recipient.
     pub to: Address,
+    /// The subject.
+    pub subject: String,
+    /// The part for every mail program.
+    pub text: String,
+    /// The part for most.
+    pub html: String,
+    /// The headers that are neither addresses nor about the mail's form.
+    pub headers: Vec<(&'static str, String)>,
     /// Headers and body.
     pub bytes: Vec<u8>,
 }
@@ -40,35 +69,56 @@ pub enum ComposeError {
     /// The mail library refused.
     #[error("the message cannot be built")]
     Build(#[from] lettre::error::Error),
+    /// It cannot be signed.
+    #[error("the message cannot be signed")]
+    Sign(#[from] DkimError),
 }
 
 /// Puts a mail together. Only the address of the recipient is in its headers, never a name that somebody chose.
 pub fn compose(
     sender: &Sender,
-    to: &Address,
-    message_id: &str,
+    envelope: Envelope<'_>,
     date: DateTime<Utc>,
     mail: RenderedMail,
 ) -> Result<ComposedMail, ComposeError> {
+    let Envelope { to, message_id, lane } = envelope;
     if mail.subject.chars().any(char::is_control) {
         return Err(ComposeError::Subject);
+    }
+    // RFC 3834: nobody's out-of-office notice should answer.
+    let mut headers =
+        vec![("Message-ID", message_id.to_owned()), ("Auto-Submitted", "auto-generated".to_owned())];
+    if let Some(url) = sender.list_unsubscribe.as_ref().filter(|_| lane == Lane::Bulk) {
+        headers.push(("List-Unsubscribe", format!("<{url}>")));
     }
     let mut builder = Message::builder()
         .from(sender.from.clone())
         .to(Mailbox::new(None, to.clone()))
-        .subject(mail.subject)
-        .date(SystemTime::from(date))
-        .message_id(Some(message_id.to_owned()))
-        // RFC 3834: nobody's out-of-office notice should answer.
-        .raw_header(HeaderValue::new(
-            HeaderName::new_from_ascii_str("Auto-Submitted"),
-            "auto-generated".to_owned(),
-        ));
+        .subject(mail.subject.clone())
+        .date(SystemTime::from(date));
+    for (name, value) in &headers {
+        builder = builder.raw_header(HeaderValue::new(HeaderName::new_from_ascii_str(name), value.clone()));
+    }
     if let Some(reply_to) = &sender.reply_to {
         builder = builder.reply_to(reply_to.clone());
     }
-    let message = builder.multipart(MultiPart::alternative_plain_html(mail.text, mail.html))?;
-    Ok(ComposedMail { from: sender.from.email.clone(), to: to.clone(), bytes: message.formatted() })
+    let message =
+        builder.multipart(MultiPart::alternative_plain_html(mail.text.clone(), mail.html.clone()))?;
+    let bytes = message.formatted();
+    let bytes = match &sender.dkim {
+        Some(dkim) => dkim.sign(&bytes, date)?,
+        None => bytes,
+    };
+    Ok(ComposedMail {
+        from: sender.from.clone(),
+        reply_to: sender.reply_to.clone(),
+        to: to.clone(),
+        subject: mail.subject,
+        text: mail.text,
+        html: mail.html,
+        headers,
+        bytes,
+    })
 }
 
 #[cfg(test)]
@@ -79,18 +129,24 @@ mod tests {
         Sender {
             from: "Grüße & Co <no-reply@auth.example>".parse().unwrap(),
             reply_to: Some("help@auth.example".parse().unwrap()),
+            list_unsubscribe: Some("https://auth.example/mail-settings".to_owned()),
+            dkim: None,
         }
     }
 
     fn composed(subject: &str, text: &str) -> Result<String, ComposeError> {
+        composed_for(Lane::Security, subject, text)
+    }
+
+    fn composed_for(lane: Lane, subject: &str, text: &str) -> Result<String, ComposeError> {
         let mail = RenderedMail {
             subject: subject.to_owned(),
             text: text.to_owned(),
             html: "<p>Hello</p>".to_owned(),
         };
         let to = "ada@example.test".parse().unwrap();
-        let date = DateTime::UNIX_EPOCH;
-        compose(&sender(), &to, "<1@auth.example>", date, mail)
+        let envelope = Envelope { to: &to, message_id: "<1@auth.example>", lane };
+        compose(&sender(), envelope, DateTime::UNIX_EPOCH, mail)
             .map(|mail| String::from_utf8(mail.bytes).unwrap())
     }
 
@@ -111,6 +167,15 @@ mod tests {
         Subject: =?utf-8?b?QmVzdMOkdGlnZW4=?=
         To: ada@example.test
         "#);
+    }
+
+    #[test]
+    fn only_mails_to_many_say_how_to_get_no_more_of_them() {
+        let header = "List-Unsubscribe: <https://auth.example/mail-settings>\r\n";
+        assert!(composed_for(Lane::Bulk, "Hello", "x").unwrap().contains(header));
+        for lane in [Lane::Security, Lane::Notice] {
+            assert!(!composed_for(lane, "Hello", "x").unwrap().contains("List-Unsubscribe"));
+        }
     }
 
     #[test]

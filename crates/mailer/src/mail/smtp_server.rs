@@ -1,6 +1,10 @@
 use std::{fmt, str::FromStr};
 
-use lettre::transport::smtp::{authentication::Credentials, client::TlsParameters, extension::ClientId};
+use lettre::transport::smtp::{
+    authentication::Credentials,
+    client::{Certificate, TlsParameters},
+    extension::ClientId,
+};
 use url::Url;
 
 /// A mail server and how to talk to it, as `SMTP_URL` says.
@@ -58,6 +62,20 @@ impl SmtpServer {
     #[must_use]
     pub fn is_plain(&self) -> bool {
         matches!(self.security, Security::Plain)
+    }
+
+    /// The same server, whose certificate may also come from the authority with the PEM certificate `ca`.
+    pub fn trusting(mut self, ca: &[u8]) -> Result<Self, SmtpUrlError> {
+        let parameters = || {
+            let ca = Certificate::from_pem(ca)?;
+            TlsParameters::builder(self.host.clone()).add_root_certificate(ca).build()
+        };
+        self.security = match self.security {
+            Security::Plain => Security::Plain,
+            Security::StartTls(_) => Security::StartTls(parameters()?),
+            Security::Tls(_) => Security::Tls(parameters()?),
+        };
+        Ok(self)
     }
 
     /// Host and port.

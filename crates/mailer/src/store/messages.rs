@@ -1,5 +1,5 @@
 use auth_ids::{EventId, GenericUuid, UserId, Uuid};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use diesel::{
     dsl::sql,
     pg::Pg,
@@ -11,10 +11,8 @@ use pg::AsyncPgConnection;
 
 use super::schema::messages;
 use crate::domain::{
-    claim::stale_before,
     mail_command::MailCommand,
     message::{Message, MessageState},
-    settlement::{Reply, Settlement},
 };
 
 /// Which messages to list.
@@ -26,6 +24,10 @@ pub struct MessageFilter {
     pub to: Option<String>,
     /// Only those in this state.
     pub state: Option<MessageState>,
+    /// Only those of this template.
+    pub template: Option<String>,
+    /// Only those whose command is still there.
+    pub with_command: bool,
 }
 
 /// A place in the list of all messages, newest first: right after the message that it names.
@@ -47,7 +49,9 @@ struct NewMessageRow<'a> {
     lane: &'a str,
     recipient: &'a str,
     message_id_header: &'a str,
+    supersedes: Option<&'a str>,
     state: &'a str,
+    command: &'a [u8],
     requested_at: DateTime<Utc>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -66,11 +70,16 @@ struct MessageRow {
     message_id_header: String,
     state: String,
     attempts: i32,
+    provider: Option<String>,
     last_reply: Option<String>,
+    failure: Option<String>,
+    #[diesel(select_expression = messages::command.is_not_null())]
+    has_command: bool,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
     sent_at: Option<DateTime<Utc>>,
+    retry_at: Option<DateTime<Utc>>,
 }
 
 /// Stores `command` as queued, unless it is there already; says whether it was new.
@@ -88,6 +97,8 @@ pub async fn insert_if_new(
         lane: command.lane.name(),
         recipient: command.to.as_ref(),
         message_id_header,
+        supersedes: command.supersedes.as_deref(),
+        command: &command.envelope,
         state: MessageState::Queued.name(),
         requested_at: command.requested_at,
         created_at: now,
@@ -97,87 +108,6 @@ pub async fn insert_if_new(
     let inserted =
         diesel::insert_into(messages::table).values(row).on_conflict_do_nothing().execute(conn).await?;
     Ok(inserted == 1)
-}
-
-/// Takes the message `id` for sending, if it is due and nobody alive has it; the number of the attempt.
-pub async fn claim(conn: &mut AsyncPgConnection, id: EventId, now: DateTime<Utc>) -> pg::Result<Option<u32>> {
-    let due = messages::state
-        .eq(MessageState::Queued.name())
-        .or(messages::state
-            .eq(MessageState::Deferred.name())
-            .and(messages::retry_at.assume_not_null().le(now)))
-        .or(is_stale(now));
-    let attempt: Option<i32> = diesel::update(
-        messages::table.find(id.into_untyped_uuid()).filter(messages::expires_at.gt(now)).filter(due),
-    )
-    .set((
-        messages::state.eq(MessageState::Sending.name()),
-        messages::attempts.eq(messages::attempts + 1),
-        messages::claimed_at.eq(now),
-        messages::retry_at.eq(None::<DateTime<Utc>>),
-        messages::updated_at.eq(now),
-    ))
-    .returning(messages::attempts)
-    .get_result(conn)
-    .await
-    .optional()?;
-    Ok(attempt.map(i32::unsigned_abs))
-}
-
-/// Marks the message `id` as expired, if it is, and nobody alive is sending it; the number of attempts that were made.
-pub async fn expire(
-    conn: &mut AsyncPgConnection,
-    id: EventId,
-    now: DateTime<Utc>,
-) -> pg::Result<Option<u32>> {
-    let waiting = messages::state
-        .eq_any([MessageState::Queued.name(), MessageState::Deferred.name()])
-        .or(is_stale(now));
-    let attempts: Option<i32> = diesel::update(
-        messages::table.find(id.into_untyped_uuid()).filter(messages::expires_at.le(now)).filter(waiting),
-    )
-    .set((
-        messages::state.eq(MessageState::Expired.name()),
-        messages::claimed_at.eq(None::<DateTime<Utc>>),
-        messages::retry_at.eq(None::<DateTime<Utc>>),
-        messages::updated_at.eq(now),
-    ))
-    .returning(messages::attempts)
-    .get_result(conn)
-    .await
-    .optional()?;
-    Ok(attempts.map(i32::unsigned_abs))
-}
-
-/// Writes down what came of attempt number `attempt`; `false` when the message was taken from us meanwhile.
-pub async fn settle(
-    conn: &mut AsyncPgConnection,
-    id: EventId,
-    attempt: u32,
-    settlement: Settlement,
-    reply: &Reply,
-    now: DateTime<Utc>,
-) -> pg::Result<bool> {
-    let retry_at = match settlement {
-        Settlement::Deferred(delay) => Some(now + TimeDelta::from_std(delay).unwrap_or_default()),
-        _ => None,
-    };
-    let sent_at = (settlement == Settlement::Sent).then_some(now);
-    let ours = messages::state
-        .eq(MessageState::Sending.name())
-        .and(messages::attempts.eq(i32::try_from(attempt).unwrap_or(i32::MAX)));
-    let updated = diesel::update(messages::table.find(id.into_untyped_uuid()).filter(ours))
-        .set((
-            messages::state.eq(MessageState::after(settlement).name()),
-            messages::last_reply.eq(reply.as_str()),
-            messages::claimed_at.eq(None::<DateTime<Utc>>),
-            messages::retry_at.eq(retry_at),
-            messages::sent_at.eq(sent_at),
-            messages::updated_at.eq(now),
-        ))
-        .execute(conn)
-        .await?;
-    Ok(updated == 1)
 }
 
 /// The message `id`.
@@ -208,6 +138,12 @@ pub async fn list(
     if let Some(state) = filter.state {
         query = query.filter(messages::state.eq(state.name()));
     }
+    if let Some(template) = &filter.template {
+        query = query.filter(messages::template.eq(template));
+    }
+    if filter.with_command {
+        query = query.filter(messages::command.is_not_null());
+    }
     if let Some(Position { created_at, id }) = position {
         // A row comparison, because only that one is a range of the index.
         query = query.filter(
@@ -223,13 +159,6 @@ pub async fn list(
     Ok(rows.into_iter().map(MessageRow::into_message).collect())
 }
 
-#[diesel::dsl::auto_type]
-fn is_stale(now: DateTime<Utc>) -> _ {
-    let before: DateTime<Utc> = stale_before(now);
-    let sending: &'static str = MessageState::Sending.name();
-    messages::state.eq(sending).and(messages::claimed_at.assume_not_null().lt(before))
-}
-
 impl MessageRow {
     fn into_message(self) -> Message {
         Message {
@@ -242,11 +171,15 @@ impl MessageRow {
             message_id_header: self.message_id_header,
             state: MessageState::from_name(&self.state),
             attempts: self.attempts.unsigned_abs(),
+            provider: self.provider,
             last_reply: self.last_reply,
+            failure: self.failure,
+            has_command: self.has_command,
             created_at: self.created_at,
             updated_at: self.updated_at,
             expires_at: self.expires_at,
             sent_at: self.sent_at,
+            retry_at: self.retry_at,
         }
     }
 }

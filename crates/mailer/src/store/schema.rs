@@ -7,9 +7,15 @@ diesel::table! {
         lane -> Text,
         recipient -> Text,
         message_id_header -> Text,
+        supersedes -> Nullable<Text>,
         state -> Text,
         attempts -> Int4,
+        deferrals -> Int4,
+        ambiguous -> Int4,
+        provider -> Nullable<Text>,
         last_reply -> Nullable<Text>,
+        failure -> Nullable<Text>,
+        command -> Nullable<Bytea>,
         requested_at -> Timestamptz,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
@@ -17,6 +23,7 @@ diesel::table! {
         sent_at -> Nullable<Timestamptz>,
         claimed_at -> Nullable<Timestamptz>,
         retry_at -> Nullable<Timestamptz>,
+        revived_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -26,7 +33,9 @@ diesel::table! {
         message -> Uuid,
         state -> Text,
         attempt -> Int4,
+        provider -> Nullable<Text>,
         reply -> Nullable<Text>,
+        actor -> Nullable<Text>,
         at -> Timestamptz,
     }
 }

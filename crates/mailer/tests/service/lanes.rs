@@ -2,20 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::support::{DEADLINE, Keys, Order, database, mailbox, postman, stopped_clock, unconnected};
+use crate::support::{DEADLINE, Keys, Order, database, mailbox, postman, sender, stopped_clock, unconnected};
 use auth_events::{
     commands::Lane,
     routing::{MAILER_DEAD_QUEUE, Route, mailer_queue},
 };
 use clock::SystemClock;
 use dev_stack::mailbox::Mailbox;
-use event_bus::{Delivery, EventBus, Handler, OutgoingMessage, Verdict};
+use event_bus::{self, EventBus, Handler, OutgoingMessage, Verdict};
 use mailer::{
-    config::Config,
-    consumer::MailCommands,
-    mail::{composer::Sender, renderer::Brand},
-    metrics::Metrics,
-    startup::Application,
+    config::Config, consumer::MailCommands, delivery_settings::Delivery, mail::renderer::Brand,
+    metrics::Metrics, startup::Application,
 };
 use prometheus::Registry;
 use service_runtime::{CommonConfig, Environment, Lifecycle, ReadinessStatus, ShutdownSettings};
@@ -42,8 +39,8 @@ impl Surroundings {
         let config = Config {
             grpc_listen: "127.0.0.1:0".parse().unwrap(),
             private_key: self.keys.private.clone(),
-            smtp: format!("smtp://{}", self.mailbox.smtp_addr()).parse().unwrap(),
-            sender: Sender { from: "Acme <no-reply@auth.example>".parse().unwrap(), reply_to: None },
+            delivery: Delivery::to(format!("smtp://{}", self.mailbox.smtp_addr()).parse().unwrap()),
+            sender: sender(),
             mail_domain: "auth.example".to_owned(),
             brand: Brand::named("Acme"),
         };
@@ -166,7 +163,8 @@ async fn while_postgres_is_away_commands_go_back_to_the_queue() {
         clock,
     };
     let message = Order::verify_email("ada@example.test").message(&keys.public);
-    let delivery = Delivery {
+    let delivery = event_bus::Delivery {
+        content_type: None,
         message_id: Some(message.message_id),
         message_type: Some(message.message_type),
         traceparent: None,

@@ -5,5 +5,6 @@ mod configuration;
 mod delivery;
 mod lanes;
 mod migrations;
+mod outcomes;
 mod rpc;
 mod support;

@@ -1,14 +1,25 @@
 //! `GetMessage` and `ListMessages`.
 
+use std::sync::Arc;
+
 use crate::support::{Keys, Order, database, mailbox, postman, stopped_clock};
 use auth_proto::mailer::v1::{
     GetMessageRequest, ListMessagesRequest, Message, MessageState, mailer_service_server::MailerService,
 };
 use chrono::TimeDelta;
 use dev_stack::mailbox::SmtpFault;
-use mailer::rpc::MailerRpc;
+use event_bus::EventBus;
+use mailer::{app::deliver::Postman, rpc::MailerRpc};
+use prometheus::Registry;
 use service_error::error_reason;
 use tonic::{Code, Request};
+
+/// The service without a broker.
+fn service(postman: Postman, keys: &Keys) -> MailerRpc {
+    let nowhere = "amqp://127.0.0.1:9/none".to_owned().into();
+    let bus = EventBus::new(&nowhere, "test", &Registry::new()).unwrap();
+    MailerRpc::new(Arc::new(postman), bus, keys.public.clone())
+}
 
 async fn list(rpc: &MailerRpc, request: ListMessagesRequest) -> (Vec<Message>, String) {
     let response = rpc.list_messages(Request::new(request)).await.unwrap().into_inner();
@@ -18,13 +29,13 @@ async fn list(rpc: &MailerRpc, request: ListMessagesRequest) -> (Vec<Message>, S
 #[tokio::test]
 async fn messages_are_found_and_paged_newest_first() {
     let (database, mailbox, clock, keys) = (database().await, mailbox().await, stopped_clock(), Keys::new());
-    let postman = postman(database.database("test"), mailbox.smtp_addr(), clock.clone());
-    let rpc = MailerRpc::new(database.database("test"));
+    let worker = postman(database.database("test"), mailbox.smtp_addr(), clock.clone());
+    let rpc = service(postman(database.database("test"), mailbox.smtp_addr(), clock.clone()), &keys);
     let mut orders = Vec::new();
     for n in 0..5 {
         let order = Order::verify_email(&format!("user{n}@example.test"));
         mailbox.set_fault((n == 3).then_some(SmtpFault::Permanent));
-        postman.deliver(&order.command(&keys)).await.unwrap();
+        worker.deliver(&order.command(&keys)).await.unwrap();
         // Some at the same moment: their ids decide.
         clock.advance(TimeDelta::milliseconds(n % 2));
         orders.push(order);
@@ -70,8 +81,8 @@ async fn messages_are_found_and_paged_newest_first() {
 
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_with_its_reason() {
-    let database = database().await;
-    let rpc = MailerRpc::new(database.database("test"));
+    let (database, mailbox) = (database().await, mailbox().await);
+    let rpc = service(postman(database.database("test"), mailbox.smtp_addr(), stopped_clock()), &Keys::new());
     let get = async |id: &str| {
         rpc.get_message(Request::new(GetMessageRequest { id: id.to_owned() })).await.unwrap_err()
     };

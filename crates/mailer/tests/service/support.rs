@@ -19,11 +19,12 @@ use dev_stack::mailbox::Mailbox;
 use event_bus::OutgoingMessage;
 use mailer::{
     app::deliver::Postman,
-    domain::mail_command::MailCommand,
+    domain::{mail_command::MailCommand, provider::ProviderName},
     mail::{
         composer::Sender,
+        domain_gates::DomainGates,
+        providers::{ProviderSettings, Providers},
         renderer::{Brand, Renderer},
-        smtp::Smtp,
     },
     metrics::Metrics,
 };
@@ -33,6 +34,7 @@ use sealing::{MailboxPrivateKey, MailboxPublicKey};
 use service_runtime::{CommonConfig, Environment, ShutdownSettings, Transport};
 use telemetry::{LogFormat, TelemetrySettings};
 use test_support::TestDatabase;
+use tokio_util::sync::CancellationToken;
 
 pub const DEADLINE: Duration = Duration::from_secs(20);
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -62,6 +64,8 @@ pub struct Order {
     pub locale: Locale,
     pub lane: Lane,
     pub expires_at: DateTime<Utc>,
+    pub supersedes: Option<String>,
+    pub requested_at: DateTime<Utc>,
     pub parameters: MailParameters,
 }
 
@@ -75,6 +79,8 @@ impl Order {
             locale: Locale::En,
             lane: Lane::Security,
             expires_at: SystemClock.now() + TimeDelta::days(1),
+            supersedes: None,
+            requested_at: SystemClock.now(),
             parameters: MailParameters::VerifyEmail {
                 display_name: Some("Ada".to_owned()),
                 link: "https://auth.example/verify-email#token=fat_secret".to_owned(),
@@ -94,10 +100,11 @@ impl Order {
             to: self.to.clone(),
             lane: self.lane,
             expires_at: self.expires_at,
-            supersedes: None,
+            supersedes: self.supersedes.clone(),
             sealed: BASE64_STANDARD.encode(sealed),
         };
-        Envelope::mail_command(self.id, "auth-api", Some(self.user_id), mail, &SystemClock)
+        let clock = ManualClock::new(self.requested_at);
+        Envelope::mail_command(self.id, "auth-api", Some(self.user_id), mail, &clock)
     }
 
     pub fn message(&self, public: &MailboxPublicKey) -> OutgoingMessage {
@@ -124,15 +131,42 @@ pub async fn mailbox() -> Mailbox {
 
 /// A postman over `database` that hands mails to the server at `smtp`.
 pub fn postman(database: Database, smtp: SocketAddr, clock: Arc<ManualClock>) -> Postman {
-    let brand = Brand::named("Acme");
+    postman_with(database, vec![smtp_provider(ProviderName::Smtp, &format!("smtp://{smtp}"))], clock)
+}
+
+/// A postman over `database` that hands mails to `providers`.
+pub fn postman_with(
+    database: Database,
+    providers: Vec<ProviderSettings>,
+    clock: Arc<ManualClock>,
+) -> Postman {
+    let metrics = Metrics::register(&Registry::new()).unwrap();
     Postman {
         database,
-        smtp: Smtp::new(format!("smtp://{smtp}").parse().unwrap()),
-        renderer: Renderer::new(brand).unwrap(),
-        sender: Sender { from: "Acme <no-reply@auth.example>".parse().unwrap(), reply_to: None },
+        providers: Providers::new(providers, clock.clone(), metrics.clone()).unwrap(),
+        renderer: Renderer::new(Brand::named("Acme")).unwrap(),
+        sender: sender(),
         mail_domain: "auth.example".to_owned(),
+        gates: DomainGates::new(6),
         clock,
-        metrics: Metrics::register(&Registry::new()).unwrap(),
+        metrics,
+        stop: CancellationToken::new(),
+    }
+}
+
+/// The mail server at `url` as the provider `name`.
+pub fn smtp_provider(name: ProviderName, url: &str) -> ProviderSettings {
+    test_support::install_crypto_provider();
+    ProviderSettings::Smtp(name, url.parse().unwrap())
+}
+
+/// Who writes.
+pub fn sender() -> Sender {
+    Sender {
+        from: "Acme <no-reply@auth.example>".parse().unwrap(),
+        reply_to: None,
+        list_unsubscribe: None,
+        dkim: None,
     }
 }
 

@@ -1,0 +1,162 @@
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
+
+/// A domain whose mails take longer than this is slow.
+const SLOW: Duration = Duration::from_secs(2);
+/// How long a mail waits for others to a domain that is not slow.
+const QUEUES_FOR: Duration = Duration::from_secs(2);
+/// How long a domain counts as slow after the last mail that was.
+const SLOW_FOR: Duration = Duration::from_mins(1);
+
+/// Lets so many mails to one domain be under way at a time, so that a domain that is slow does not occupy the workers of all others.
+///
+/// Who comes too late waits a moment, because most domains are fast; for one that is slow nobody waits: a mail that waits in a worker is a worker that
+/// is missing elsewhere.
+#[derive(Clone)]
+pub struct DomainGates {
+    limit: usize,
+    gates: Arc<Mutex<HashMap<String, Gate>>>,
+}
+
+#[derive(Default)]
+struct Gate {
+    /// When each of those that are inside came.
+    inside: Vec<(u64, Instant)>,
+    /// How many came at all, to tell them apart.
+    came: u64,
+    slow_until: Option<Instant>,
+    waiting: usize,
+    left: Arc<Notify>,
+}
+
+/// The right to talk to a provider about a mail to a domain, until it is dropped.
+pub struct Passage {
+    gates: DomainGates,
+    domain: String,
+    number: u64,
+}
+
+impl DomainGates {
+    /// Up to `limit` mails to each domain at a time.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { limit: limit.max(1), gates: Arc::default() }
+    }
+
+    /// The right to send a mail to `domain`; `None` when it has too many under way and will have for a while.
+    pub async fn enter(&self, domain: &str) -> Option<Passage> {
+        let end = Instant::now() + QUEUES_FOR;
+        let domain = domain.to_ascii_lowercase();
+        loop {
+            let left = {
+                let mut gates = self.gates.lock();
+                let gate = gates.entry(domain.clone()).or_default();
+                if gate.inside.len() < self.limit {
+                    let number = gate.enter();
+                    return Some(Passage { gates: self.clone(), domain, number });
+                }
+                if gate.is_slow() {
+                    return None;
+                }
+                gate.waiting += 1;
+                Arc::clone(&gate.left)
+            };
+            let waited = timeout(end.saturating_duration_since(Instant::now()), left.notified()).await;
+            if let Some(gate) = self.gates.lock().get_mut(&domain) {
+                gate.waiting = gate.waiting.saturating_sub(1);
+            }
+            waited.ok()?;
+        }
+    }
+
+    fn leave(&self, domain: &str, number: u64) {
+        let mut gates = self.gates.lock();
+        let Some(gate) = gates.get_mut(domain) else { return };
+        gate.leave(number);
+        if gate.inside.is_empty() && gate.waiting == 0 && !gate.is_slow() {
+            gates.remove(domain);
+        }
+        if gates.len() > MANY_GATES {
+            gates.retain(|_, gate| !gate.inside.is_empty() || gate.waiting > 0 || gate.is_slow());
+        }
+    }
+}
+
+/// Slow domains are remembered for a while; from this many on those that are not slow any more are looked for.
+const MANY_GATES: usize = 1_000;
+
+impl Gate {
+    fn enter(&mut self) -> u64 {
+        self.came += 1;
+        self.inside.push((self.came, Instant::now()));
+        self.came
+    }
+
+    fn leave(&mut self, number: u64) {
+        if let Some(place) = self.inside.iter().position(|(it, _)| *it == number) {
+            let (_, since) = self.inside.swap_remove(place);
+            self.slow_until = (since.elapsed() > SLOW).then(|| Instant::now() + SLOW_FOR);
+        }
+        self.left.notify_one();
+    }
+
+    /// Whether its last mail was slow, or one is being so right now.
+    fn is_slow(&self) -> bool {
+        let now = Instant::now();
+        self.slow_until.is_some_and(|until| now < until)
+            || self.inside.iter().any(|(_, since)| since.elapsed() > SLOW)
+    }
+}
+
+impl Drop for Passage {
+    fn drop(&mut self) {
+        self.gates.leave(&self.domain, self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fast_domain_is_waited_for_and_a_slow_one_is_not() {
+        let gates = DomainGates::new(2);
+        let first = gates.enter("Fast.example").await.unwrap();
+        let _second = gates.enter("fast.example").await.unwrap();
+        let third = tokio::join!(gates.enter("fast.example"), async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            drop(first);
+        });
+        assert!(third.0.is_some());
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let before = Instant::now();
+        assert!(gates.enter("fast.example").await.is_none(), "it has become slow");
+        assert_eq!(before.elapsed(), Duration::ZERO);
+        assert!(gates.enter("other.example").await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_domain_is_forgiven_when_it_is_fast_again_and_forgotten() {
+        let gates = DomainGates::new(1);
+        let slow = gates.enter("a.example").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        drop(slow);
+        let fast = gates.enter("a.example").await.unwrap();
+        assert!(gates.enter("a.example").await.is_none());
+        drop(fast);
+        assert!(gates.gates.lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_ever() {
+        let gates = DomainGates::new(1);
+        let _inside = gates.enter("a.example").await.unwrap();
+        assert!(gates.enter("a.example").await.is_none());
+        assert_eq!(gates.gates.lock()["a.example"].waiting, 0);
+    }
+}
