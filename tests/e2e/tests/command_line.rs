@@ -75,3 +75,26 @@ fn help_is_the_reference_of_the_configuration() {
         }
     }
 }
+
+#[test]
+fn templates_are_proved_and_shown_without_any_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
+    let (own, gallery) = (path("own"), path("gallery"));
+    let exported = run("mailer", &["templates", "export", "--out", &own], &[]);
+    assert!(exported.status.success(), "{exported:?}");
+    let variables = [("TEMPLATES_DIR", &*own), ("BRAND_NAME", "Acme"), ("BRAND_COLOR", "#ffcc00")];
+    assert!(run("mailer", &["templates", "check"], &variables).status.success());
+    let rendered = run("mailer", &["templates", "render", "--out", &gallery], &variables);
+    assert!(rendered.status.success(), "{rendered:?}");
+    let mail = std::fs::read_to_string(directory.path().join("gallery/verify_email.en.html")).unwrap();
+    assert!(mail.contains("Acme") && mail.contains("#ffcc00"), "{mail}");
+
+    std::fs::write(directory.path().join("own/footer.de.txt"), "{{ nobody }}\n").unwrap();
+    for arguments in [&["templates", "check"][..], &["config", "check"]] {
+        let output = run("mailer", arguments, &variables);
+        assert_eq!(output.status.code(), Some(78));
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains("TEMPLATES_DIR cannot be used: footer.de.txt"), "{text}");
+    }
+}

@@ -21,6 +21,7 @@ use tonic::Code;
 async fn the_platform_keeps_its_promises() {
     let stack = Stack::start(&[]).await;
     the_deployment_guides_verification(&stack).await;
+    every_mail_can_be_looked_at(&stack).await;
     a_users_whole_journey(&stack).await;
     an_owner_hears_of_a_second_registration(&stack).await;
     callers_without_the_right_are_refused_and_audited(&stack).await;
@@ -64,6 +65,17 @@ async fn the_deployment_guides_verification(stack: &Stack) {
     let metrics = stack.api(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
     for name in ["login_success_total", "email_enqueued_total", "http_request_duration_seconds_bucket"] {
         assert!(metrics.contains(name), "{name}");
+    }
+}
+
+/// The gallery beside the mails that were caught.
+async fn every_mail_can_be_looked_at(stack: &Stack) {
+    let gallery = format!("{}/templates/", stack.variable("MAILBOX_URL"));
+    let get = async |url: &str| reqwest::get(url).await.unwrap().text().await.unwrap();
+    let index = get(&gallery).await;
+    for mail in ["verify_email.en.dark.html", "invitation.de.light.html", "test.en.light.html"] {
+        assert!(index.contains(mail), "{index}");
+        assert!(get(&format!("{gallery}{mail}")).await.contains("Feature Auth"), "{mail}");
     }
 }
 
