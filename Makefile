@@ -11,7 +11,7 @@ PROGRAMS := $(or $(CARGO_TARGET_DIR),target)/debug
 DRIFT_TESTS := auth-proto/generated auth-events/schemas auth-api/openapi auth-api/errors threats/mapping
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop test soak bench fuzz-api lint fmt deps-check generate check-generated clean $(DRIFT_TESTS)
+.PHONY: help run stop test soak chaos bench fuzz-api lint fmt deps-check generate check-generated clean $(DRIFT_TESTS)
 
 help: ## Show this help
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target what; do printf '  %-16s %s\n' "$$target" "$$what"; done
@@ -33,6 +33,12 @@ soak: ## Run the tests that take minutes, one after another; they are not part o
 	$(CARGO) build --release $(BINARIES)
 	$(dir $(PROGRAMS))release/dev-stack with-servers -- timeout 50m $(CARGO) test --release -p soak --no-fail-fast $(TEST_ARGS) -- --test-threads=1 --nocapture
 	SCHEDULES=100000 $(dir $(PROGRAMS))release/dev-stack with-servers -- timeout 25m $(CARGO) test --release -p session-service --test service -- schedules --nocapture
+
+chaos: ## Drill what fails in production at full length, for about an hour: broker, mail servers, mailer and audit log
+	$(CARGO) build --release $(BINARIES)
+	BROKER_AWAY_SECONDS=600 BROKER_KILLS=20 BROKER_RESETS=1000 MAILS=10000 MAIL_RESETS=200 MAILER_KILLS=20 AUDIT_KILLS=20 \
+		$(dir $(PROGRAMS))release/dev-stack with-servers -- $(CARGO) test --release -p soak --no-fail-fast \
+		--test broker_faults --test mail_faults --test audit_faults $(TEST_ARGS) -- --test-threads=1 --nocapture
 
 bench: ## Measure a release build against its budgets and write docs/BENCHMARKS.md (BENCH_ARGS is handed to `load bench`)
 	$(CARGO) build --release $(BINARIES) -p load
