@@ -1,3 +1,5 @@
+use std::sync::Mutex;
+
 use async_rs::Runtime;
 use lapin::{
     Connection, ConnectionProperties,
@@ -17,6 +19,8 @@ use crate::servers;
 pub struct TestBroker {
     vhost: String,
     management: Management,
+    /// Who was made for it, deleted with it.
+    users: Mutex<Vec<String>>,
 }
 
 impl TestBroker {
@@ -28,13 +32,27 @@ impl TestBroker {
         management.send(Method::PUT, &["vhosts", &vhost], Some(json!({}))).await;
         let everything = json!({ "configure": ".*", "write": ".*", "read": ".*" });
         management.send(Method::PUT, &["permissions", &vhost, &management.user()], Some(everything)).await;
-        Self { vhost, management }
+        Self { vhost, management, users: Mutex::default() }
     }
 
     /// The URL with which a service connects.
     #[must_use]
     pub fn amqp_url(&self) -> SecretString {
         self.url().to_string().into()
+    }
+
+    /// The URL of a user of its own, who may do what these regular expressions permit and no more.
+    pub async fn user(&self, configure: &str, write: &str, read: &str) -> SecretString {
+        let name = format!("{}-{}", self.vhost, Uuid::new_v4().simple());
+        let password = Uuid::new_v4().simple().to_string();
+        let user = json!({ "password": password, "tags": "" });
+        self.management.send(Method::PUT, &["users", &name], Some(user)).await;
+        let permissions = json!({ "configure": configure, "write": write, "read": read });
+        self.management.send(Method::PUT, &["permissions", &self.vhost, &name], Some(permissions)).await;
+        let mut url = self.url();
+        url.set_username(&name).and_then(|()| url.set_password(Some(&password))).expect("an amqp URL");
+        self.users.lock().expect("no panic while it was held").push(name);
+        url.to_string().into()
     }
 
     /// How many messages are ready in `queue`; none where there is no such queue. Those that a consumer holds are not counted.
@@ -105,9 +123,14 @@ impl TestBroker {
 impl Drop for TestBroker {
     fn drop(&mut self) {
         let vhost = self.vhost.clone();
+        let users = self.users.get_mut().map(std::mem::take).unwrap_or_default();
         // Its own client: that of the test belongs to the runtime of the test.
         servers::finish(async move {
-            Management::new().send(Method::DELETE, &["vhosts", &vhost], None).await;
+            let management = Management::new();
+            management.send(Method::DELETE, &["vhosts", &vhost], None).await;
+            for user in users {
+                management.send(Method::DELETE, &["users", &user], None).await;
+            }
         });
     }
 }

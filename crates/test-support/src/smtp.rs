@@ -3,7 +3,7 @@
 //! It speaks the protocol as a provider does (pipelining, dot-stuffing, STARTTLS, AUTH), so a client that is good with it is good with a
 //! provider; everything that it does wrong it was told to.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, fmt, net::SocketAddr, sync::Arc};
 
 use secrecy::SecretString;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -159,6 +159,17 @@ impl SmtpServer {
         let mut mails = self.mails();
         mails.retain(|mail| mail.to.iter().any(|to| to.eq_ignore_ascii_case(address)));
         mails
+    }
+
+    /// The `Message-ID`s of the mails that somebody finds in a mailbox, which is cheaper to ask for than the mails.
+    #[must_use]
+    pub fn delivered_ids(&self) -> BTreeSet<String> {
+        let book = self.book.lock();
+        book.mails
+            .iter()
+            .filter(|mail| mail.is_delivered())
+            .filter_map(|mail| mail.message_id.clone())
+            .collect()
     }
 
     /// How many connections and mails there were.

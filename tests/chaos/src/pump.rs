@@ -82,7 +82,8 @@ impl Pump {
             if doom.of(self.direction).load(Ordering::Relaxed) {
                 return Err(io::ErrorKind::ConnectionReset.into());
             }
-            match self.sight(&mut windows, &piece) {
+            let is_doomed = doom.of(self.direction.opposite()).load(Ordering::Relaxed);
+            match self.sight(&mut windows, &piece, is_doomed) {
                 None => {}
                 Some(Cut::Before) => return Err(io::ErrorKind::ConnectionReset.into()),
                 Some(Cut::InsteadOfAnswer) => {
@@ -97,8 +98,8 @@ impl Pump {
         }
     }
 
-    /// What a trigger wants because of these bytes, the quicker of two.
-    fn sight(&self, windows: &mut Vec<Window>, piece: &[u8]) -> Option<Cut> {
+    /// What a trigger wants because of these bytes.
+    fn sight(&self, windows: &mut Vec<Window>, piece: &[u8], is_doomed: bool) -> Option<Cut> {
         let mut triggers = self.network.triggers();
         windows.resize_with(triggers.len(), Window::default);
         let mut wanted = None;
@@ -107,7 +108,8 @@ impl Pump {
                 continue;
             }
             for _ in 0..window.sights(&armed.trigger.pattern, piece) {
-                if armed.fires() && wanted != Some(Cut::Before) {
+                // A connection ends once, whatever else is in the piece.
+                if armed.fires(is_doomed || wanted.is_some()) {
                     wanted = Some(armed.trigger.cut);
                 }
             }

@@ -80,9 +80,12 @@ impl Armed {
         Self { trigger, seen: 0, fired: 0 }
     }
 
-    /// Whether this sight of the pattern is one that resets.
-    pub(crate) fn fires(&mut self) -> bool {
+    /// Whether this sight of the pattern is one that resets. On a connection that is about to end anyway it is only counted.
+    pub(crate) fn fires(&mut self, is_doomed: bool) -> bool {
         self.seen += 1;
+        if is_doomed {
+            return false;
+        }
         let is_due =
             self.fired < self.trigger.times && self.seen.is_multiple_of(self.trigger.skip.saturating_add(1));
         self.fired += usize::from(is_due);
@@ -124,8 +127,10 @@ mod tests {
     #[test]
     fn a_trigger_passes_over_some_and_ends() {
         let mut armed = Armed::new(Trigger::on(b"x").every(2).times(2));
-        let fired: Vec<bool> = (0..9).map(|_| armed.fires()).collect();
+        let fired: Vec<bool> = (0..9).map(|_| armed.fires(false)).collect();
         assert_eq!(fired, [false, false, true, false, false, true, false, false, false]);
         assert_eq!((armed.seen, armed.fired), (9, 2));
+        let mut armed = Armed::new(Trigger::on(b"x"));
+        assert!(!armed.fires(true) && armed.fires(false));
     }
 }

@@ -32,6 +32,22 @@ impl Crowd {
         while all.len() < sessions {
             all.push(journey::login(stack, email).await);
         }
+        Self::of(&all)
+    }
+
+    /// The first user that a stack with `SEED_USERS` has, who logs in this often. No mail is needed for that.
+    pub async fn seeded(stack: &Stack, sessions: usize) -> Self {
+        let credentials = json!({"email": "user1@example.com", "password": "CorrectHorseBattery1"});
+        let mut all = Vec::new();
+        while all.len() < sessions {
+            let answer = stack.post("/v1/auth/login", &credentials).await;
+            assert_eq!(answer.status(), StatusCode::OK);
+            all.push(answer.json::<Value>().await.unwrap());
+        }
+        Self::of(&all)
+    }
+
+    fn of(all: &[Value]) -> Self {
         let access_tokens = all.iter().map(|tokens| text(tokens, "accessToken").to_owned()).collect();
         let refresh = |tokens: &Value| Arc::new(Mutex::new(text(tokens, "refreshToken").to_owned()));
         Self { access_tokens, refresh_tokens: all.iter().map(refresh).collect() }

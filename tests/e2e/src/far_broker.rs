@@ -15,13 +15,14 @@ pub struct FarBroker {
 }
 
 impl FarBroker {
-    /// Starts a platform without limits, with `variables` for its services.
+    /// Starts a platform without limits and with one user, with `variables` for its services.
     pub async fn start(variables: &[(&str, String)]) -> Self {
         let broker = TestBroker::new().await;
         let way = Proxy::present(&broker.amqp_url()).await;
         let ours = [
             ("AMQP_URL", secrecy::ExposeSecret::expose_secret(&way.url()).to_owned()),
             ("RATE_LIMITS", "off".to_owned()),
+            ("SEED_USERS", "1".to_owned()),
         ];
         let stack = Stack::start(&[&ours, variables].concat()).await;
         Self { stack, way, broker }

@@ -84,7 +84,7 @@ impl Ledger {
     /// The address with a number. There are four domains, because a mail server is asked for few mails to each at once.
     #[must_use]
     pub fn address(&self, number: usize) -> String {
-        format!("{}-{number}@{}.example", self.name, ["one", "two", "three", "four"][number % 4])
+        format!("{}-{number}@host-{}.example", self.name, number % 4)
     }
 
     /// Registers the address with a number, and notes the promise if there is one.

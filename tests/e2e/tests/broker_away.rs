@@ -86,7 +86,7 @@ async fn fx_mq_02_while_the_broker_is_away_requests_are_answered_and_their_facts
     let smtp = SmtpServer::plain().await;
     let mut far = start(&smtp).await;
     let ledger = Ledger::new(&far.stack, "waiting");
-    let crowd = Crowd::logged_in(&far.stack, "ada@example.com", 5).await;
+    let crowd = Crowd::seeded(&far.stack, 5).await;
     let balancer = Balancer::of_one(&far.stack);
     let FarBroker { stack, way, .. } = &mut far;
     let away = async {

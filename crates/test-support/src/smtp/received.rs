@@ -51,6 +51,15 @@ impl ReceivedMail {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
 
+    /// What is below the headers. What separates its parts is another word each time, and is left out.
+    #[must_use]
+    pub fn body(&self) -> String {
+        let text = self.text();
+        let boundary = text.split_once("boundary=\"").and_then(|(_, rest)| rest.split_once('"'));
+        let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        boundary.map_or_else(|| body.to_owned(), |(boundary, _)| body.replace(boundary, ""))
+    }
+
     /// The values of a header, folded lines joined.
     #[must_use]
     pub fn header(&self, name: &str) -> Vec<String> {
