@@ -78,6 +78,8 @@ impl Subscription {
     async fn consume(&self, link: &Link) -> anyhow::Result<(Channel, Consumer)> {
         let queue = self.settings.queue;
         let channel = link.connection.create_channel().await?;
+        // Once more: where the broker cancelled the consumer because its queue was deleted, the connection is as good as before.
+        topology::declare(&channel).await.context("cannot declare the topology")?;
         topology::declare_delays(&channel, queue).await.context("cannot declare the delay queues")?;
         channel.basic_qos(self.settings.prefetch, BasicQosOptions::default()).await?;
         let options = BasicConsumeOptions::default();
