@@ -1,8 +1,18 @@
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use sealing::KeyRing;
 use secrecy::ExposeSecret;
 use service_runtime::Problems;
+use url::Url;
+
+use crate::{
+    archive::ArchiveSettings,
+    domain::{CheckpointKeys, Class},
+};
+
+/// A message may come again for that long, and its id is remembered no longer than its row.
+const LEAST_DAYS: i32 = 35;
+const MOST_DAYS: i32 = 36_500;
 
 /// The service's own flags and variables.
 #[derive(Clone, clap::Args)]
@@ -23,6 +33,33 @@ pub struct Settings {
     /// A file that holds them.
     #[arg(long, env = "AUDIT_PERSONAL_KEYS_FILE", value_name = "PATH")]
     audit_personal_keys_file: Option<PathBuf>,
+    /// The private key that signs checkpoints: 32 bytes in unpadded URL-safe base64, as `keys generate` prints it. Whoever can change the log must
+    /// not have it. Without one this process signs nothing and drops nothing.
+    #[arg(long, env = "AUDIT_CHECKPOINT_KEY", hide_env_values = true, value_name = "KEY")]
+    audit_checkpoint_key: Option<String>,
+    /// A file that holds it.
+    #[arg(long, env = "AUDIT_CHECKPOINT_KEY_FILE", value_name = "PATH")]
+    audit_checkpoint_key_file: Option<PathBuf>,
+    /// The public halves of keys that signed before, separated by commas. With these alone the log can be verified.
+    #[arg(long, env = "AUDIT_CHECKPOINT_PUBLIC_KEYS", default_value = "", value_name = "KEYS")]
+    audit_checkpoint_public_keys: String,
+    /// Where checkpoints are kept outside of the database: `file:///directory` or `s3://bucket/prefix`. What it does not say is in the usual
+    /// variables `AWS_…`.
+    #[arg(long, env = "AUDIT_ARCHIVE_URL", value_name = "URL")]
+    audit_archive_url: Option<String>,
+    /// The access key id for the bucket, in place of `AWS_ACCESS_KEY_ID`.
+    #[arg(long, env = "AUDIT_ARCHIVE_ACCESS_KEY_ID", value_name = "ID")]
+    audit_archive_access_key_id: Option<String>,
+    /// Its secret, in place of `AWS_SECRET_ACCESS_KEY`.
+    #[arg(long, env = "AUDIT_ARCHIVE_SECRET_ACCESS_KEY", hide_env_values = true, value_name = "SECRET")]
+    audit_archive_secret_access_key: Option<String>,
+    /// A file that holds it.
+    #[arg(long, env = "AUDIT_ARCHIVE_SECRET_ACCESS_KEY_FILE", value_name = "PATH")]
+    audit_archive_secret_access_key_file: Option<PathBuf>,
+    /// How long each class of events is kept, at least 35 days: `routine` is refreshed sessions, `security` the rest. `migrate up` writes it into the
+    /// database, where the serving role cannot change it.
+    #[arg(long, env = "AUDIT_RETENTION", default_value = "security=400d,routine=35d", value_name = "CLASS=DAYS")]
+    audit_retention: String,
 }
 
 /// What the service is configured with, beyond what every service is.
@@ -34,6 +71,12 @@ pub struct Config {
     pub cursor_keys: KeyRing,
     /// The keys that seal the keys of people's data.
     pub personal_keys: KeyRing,
+    /// The keys that sign and verify checkpoints.
+    pub checkpoint_keys: CheckpointKeys,
+    /// Where checkpoints are kept outside of the database.
+    pub archive: Option<ArchiveSettings>,
+    /// For how many days each class is kept.
+    pub retention: Vec<(Class, i32)>,
 }
 
 impl Config {
@@ -52,8 +95,98 @@ impl Config {
             settings.audit_personal_keys,
             settings.audit_personal_keys_file,
         );
-        Some(Self { grpc_listen: grpc_listen?, cursor_keys: cursor_keys?, personal_keys: personal_keys? })
+        let checkpoint_keys = checkpoint_keys(
+            problems,
+            settings.audit_checkpoint_key,
+            settings.audit_checkpoint_key_file,
+            &settings.audit_checkpoint_public_keys,
+        );
+        let archive = archive(
+            problems,
+            settings.audit_archive_url.as_deref(),
+            settings.audit_archive_access_key_id,
+            (settings.audit_archive_secret_access_key, settings.audit_archive_secret_access_key_file),
+        );
+        let retention = problems.parse_list::<Retention>("AUDIT_RETENTION", &settings.audit_retention);
+        Some(Self {
+            grpc_listen: grpc_listen?,
+            cursor_keys: cursor_keys?,
+            personal_keys: personal_keys?,
+            checkpoint_keys: checkpoint_keys?,
+            archive: archive?,
+            retention: retention?.into_iter().map(|Retention(class, days)| (class, days)).collect(),
+        })
     }
+}
+
+/// `class=days`
+struct Retention(Class, i32);
+
+impl FromStr for Retention {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let expected = "an entry is class=days, such as security=400d";
+        let (class, days) = text.split_once('=').ok_or(expected)?;
+        let class = Class::parse(class.trim()).ok_or("the classes are security and routine")?;
+        let days: i32 = days.trim().strip_suffix('d').and_then(|days| days.parse().ok()).ok_or(expected)?;
+        if (LEAST_DAYS..=MOST_DAYS).contains(&days) {
+            Ok(Self(class, days))
+        } else {
+            Err("events are kept for 35 to 36500 days")
+        }
+    }
+}
+
+fn checkpoint_keys(
+    problems: &mut Problems,
+    private: Option<String>,
+    file: Option<PathBuf>,
+    public: &str,
+) -> Option<CheckpointKeys> {
+    let public: Vec<&str> = public.split(',').map(str::trim).filter(|key| !key.is_empty()).collect();
+    let name = "AUDIT_CHECKPOINT_KEY";
+    let private = if public.is_empty() {
+        Some(problems.required_secret(name, private, file)?)
+    } else {
+        let before = problems.len();
+        let private = problems.optional_secret(name, private, file);
+        (problems.len() == before).then_some(())?;
+        private
+    };
+    if let Err(error) = CheckpointKeys::parse(None, &public) {
+        problems.add("AUDIT_CHECKPOINT_PUBLIC_KEYS", error);
+        return None;
+    }
+    match CheckpointKeys::parse(private.as_ref().map(ExposeSecret::expose_secret), &public) {
+        Ok(keys) => Some(keys),
+        Err(error) => {
+            problems.add(name, error);
+            None
+        }
+    }
+}
+
+/// `Some(None)` when there is none, and that is all right.
+#[expect(clippy::option_option, reason = "None is a mistake that was reported")]
+fn archive(
+    problems: &mut Problems,
+    url: Option<&str>,
+    access_key_id: Option<String>,
+    (secret, secret_file): (Option<String>, Option<PathBuf>),
+) -> Option<Option<ArchiveSettings>> {
+    let before = problems.len();
+    let secret_access_key =
+        problems.optional_secret("AUDIT_ARCHIVE_SECRET_ACCESS_KEY", secret, secret_file);
+    (problems.len() == before).then_some(())?;
+    let Some(url) = url.filter(|url| !url.is_empty()) else { return Some(None) };
+    let url: Url = problems.parse("AUDIT_ARCHIVE_URL", url)?;
+    if !matches!(url.scheme(), "file" | "s3") {
+        problems.add("AUDIT_ARCHIVE_URL", "is neither file:///directory nor s3://bucket/prefix");
+        return None;
+    }
+    let access_key_id = access_key_id.filter(|id| !id.is_empty());
+    Some(Some(ArchiveSettings { url, access_key_id, secret_access_key }))
 }
 
 fn key_ring(
@@ -83,6 +216,14 @@ mod tests {
             audit_cursor_keys_file: None,
             audit_personal_keys: keys.map(str::to_owned),
             audit_personal_keys_file: None,
+            audit_checkpoint_key: keys.map(|keys| keys.trim_start_matches("k1:").to_owned()),
+            audit_checkpoint_key_file: None,
+            audit_checkpoint_public_keys: String::new(),
+            audit_archive_url: Some("file:///tmp/archive".to_owned()),
+            audit_archive_access_key_id: None,
+            audit_archive_secret_access_key: None,
+            audit_archive_secret_access_key_file: None,
+            audit_retention: "security=400d,routine=35d".to_owned(),
         }
     }
 
@@ -93,12 +234,36 @@ mod tests {
             assert!(Config::parse(settings("everywhere", keys), &mut problems).is_none());
             let text = problems.to_string();
             assert!(
-                ["GRPC_LISTEN", "AUDIT_CURSOR_KEYS", "AUDIT_PERSONAL_KEYS", expected]
+                ["GRPC_LISTEN", "AUDIT_CURSOR_KEYS", "AUDIT_PERSONAL_KEYS", "AUDIT_CHECKPOINT_KEY", expected]
                     .iter()
                     .all(|it| text.contains(it)),
                 "{text}"
             );
             assert!(!text.contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_log_that_is_only_verified_needs_no_private_key() {
+        let public = CheckpointKeys::generate().public_keys().remove(0).1;
+        let mut problems = Problems::new();
+        let keys = checkpoint_keys(&mut problems, None, None, &public).unwrap();
+        assert_eq!(keys.signing_id(), None);
+        assert!(checkpoint_keys(&mut problems, None, None, "hunter2").is_none());
+        assert!(!problems.to_string().contains("hunter2"), "{problems}");
+    }
+
+    #[test]
+    fn nothing_is_kept_for_less_than_a_message_may_come_again() {
+        for (text, is_good) in [
+            ("security=400d", true),
+            ("routine=35d", true),
+            ("routine=34d", false),
+            ("routine=35", false),
+            ("other=35d", false),
+            ("security", false),
+        ] {
+            assert_eq!(text.parse::<Retention>().is_ok(), is_good, "{text}");
         }
     }
 
@@ -109,5 +274,7 @@ mod tests {
         let config = Config::parse(settings("127.0.0.1:0", Some(keys)), &mut problems).unwrap();
         assert!(problems.is_empty());
         assert_eq!(config.grpc_listen.port(), 0);
+        assert_eq!(config.retention, [(Class::Security, 400), (Class::Routine, 35)]);
+        assert!(config.archive.is_some());
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     app::{AuditLog, Fate},
     domain::{Event, Rejection, parse_event},
     metrics::Metrics,
+    vouching::NewRows,
 };
 
 /// How `audit.events` is consumed. A batch waits hardly longer than a commit takes: under load it fills at once, and without
@@ -29,12 +30,13 @@ pub fn settings() -> ConsumerSettings {
 pub struct Recorder {
     log: AuditLog,
     metrics: Metrics,
+    new_rows: NewRows,
 }
 
 impl Recorder {
     #[must_use]
-    pub fn new(log: AuditLog, metrics: Metrics) -> Self {
-        Self { log, metrics }
+    pub fn new(log: AuditLog, metrics: Metrics, new_rows: NewRows) -> Self {
+        Self { log, metrics, new_rows }
     }
 
     async fn record(&self, events: &[Event]) -> Vec<Fate> {
@@ -42,6 +44,7 @@ impl Recorder {
             self.metrics.lag.take(oldest);
         }
         let recording = self.log.record(events).await;
+        self.new_rows.add(recording.new_types.len());
         for name in &recording.new_types {
             self.metrics.ingested.with_label_values(&[name]).inc();
         }

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 pub mod app;
+pub mod archive;
+pub mod commands;
 pub mod config;
 pub mod consumer;
 pub mod domain;
@@ -11,5 +13,6 @@ mod service;
 pub mod startup;
 pub mod store;
 pub mod tail;
+pub mod vouching;
 
 pub use service::AuditService;

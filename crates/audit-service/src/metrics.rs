@@ -1,5 +1,5 @@
 use clock::SharedClock;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::lag::Lag;
 
@@ -11,6 +11,8 @@ pub struct Metrics {
     pub rejected: IntCounterVec,
     pub batch_size: Histogram,
     pub lag: Lag,
+    pub checkpoint_seq: IntGauge,
+    pub checkpoint_failures: IntCounterVec,
 }
 
 impl Metrics {
@@ -31,12 +33,22 @@ impl Metrics {
                     .buckets(vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]),
             )?,
             lag: Lag::new(clock)?,
+            checkpoint_seq: IntGauge::new(
+                "audit_checkpoint_seq",
+                "The seq of the last checkpoint that this process signed.",
+            )?,
+            checkpoint_failures: IntCounterVec::new(
+                Opts::new("audit_checkpoint_failures_total", "Rounds in which no checkpoint could be signed."),
+                &["reason"],
+            )?,
         };
         registry.register(Box::new(metrics.ingested.clone()))?;
         registry.register(Box::new(metrics.duplicates.clone()))?;
         registry.register(Box::new(metrics.rejected.clone()))?;
         registry.register(Box::new(metrics.batch_size.clone()))?;
         registry.register(Box::new(metrics.lag.clone()))?;
+        registry.register(Box::new(metrics.checkpoint_seq.clone()))?;
+        registry.register(Box::new(metrics.checkpoint_failures.clone()))?;
         Ok(metrics)
     }
 }

@@ -1,10 +1,12 @@
 use std::process::ExitCode;
 
-use service_runtime::{CommonConfig, EmbeddedMigrations, Lifecycle, NoCommand, Problems, Registry, Service};
+use service_runtime::{CommonConfig, EmbeddedMigrations, Lifecycle, Problems, Registry, Service};
 
 use crate::{
+    commands::Command,
     config::{Config, Settings},
     startup::{self, Application},
+    store,
 };
 
 /// The audit service as the runtime knows it.
@@ -22,7 +24,7 @@ impl Service for AuditService {
 
     type Settings = Settings;
     type Config = Config;
-    type Command = NoCommand;
+    type Command = Command;
 
     fn configure(settings: Settings, _common: &CommonConfig, problems: &mut Problems) -> Option<Config> {
         Config::parse(settings, problems)
@@ -37,11 +39,26 @@ impl Service for AuditService {
         Application::build(config, &common, &registry).await?.run(lifecycle).await
     }
 
+    fn run_without_configuration(command: Command) -> Result<ExitCode, Command> {
+        command.run_without_configuration()
+    }
+
     async fn run_command(
-        command: NoCommand,
-        _config: Config,
-        _common: CommonConfig,
+        command: Command,
+        config: Config,
+        common: CommonConfig,
     ) -> anyhow::Result<ExitCode> {
-        match command {}
+        command.run(config, common).await
+    }
+
+    /// The serving role cannot change how long events are kept; the one that migrates can.
+    async fn after_migrate_up(config: Config, common: CommonConfig) -> anyhow::Result<()> {
+        let settings = pg::DatabaseSettings::new(common.migrations_database_url, Self::NAME);
+        let database = pg::Database::new(&settings)?;
+        let mut conn = database.connection().await?;
+        for (class, days) in config.retention {
+            store::partitions::keep(&mut conn, class.name(), days).await?;
+        }
+        Ok(())
     }
 }

@@ -14,12 +14,14 @@ use service_runtime::{
 use tonic::service::Routes;
 
 use crate::{
-    app::AuditLog,
+    app::{AuditLog, Notary},
+    archive::Archive,
     config::Config,
     consumer::{self, Recorder},
     metrics::Metrics,
     rpc::{self, AuditRpc},
     tail::Tail,
+    vouching::{self, NewRows},
 };
 
 /// How often a database that lacks migrations is asked again.
@@ -38,6 +40,7 @@ pub struct Application {
     database: pg::Database,
     bus: EventBus,
     log: AuditLog,
+    notary: Notary,
     metrics: Metrics,
 }
 
@@ -54,8 +57,10 @@ impl Application {
         database.register_metrics(registry)?;
         let bus = EventBus::new(&common.amqp_url, "audit-service", registry)?;
         let log = AuditLog::new(database.clone(), config.cursor_keys, config.personal_keys);
+        let archive = config.archive.as_ref().map(Archive::open).transpose()?;
+        let notary = Notary::new(database.clone(), config.checkpoint_keys, archive);
         let metrics = Metrics::register(registry, Arc::new(SystemClock))?;
-        Ok(Self { server, database, bus, log, metrics })
+        Ok(Self { server, database, bus, log, notary, metrics })
     }
 
     /// The address at which gRPC is served.
@@ -76,22 +81,42 @@ impl Application {
                 .boxed()
         });
 
-        let recorder = Recorder::new(self.log.clone(), self.metrics);
-        lifecycle.spawn("audit consumer", consume(self.bus, self.database, recorder, lifecycle.stopping()));
+        let new_rows = NewRows::default();
+        let recorder = Recorder::new(self.log.clone(), self.metrics.clone(), new_rows.clone());
+        let database = self.database;
+        let consuming = consume(self.bus, recorder, lifecycle.stopping());
+        lifecycle.spawn("audit consumer", after_migrations(&database, consuming, lifecycle.stopping()));
+
+        let signing =
+            vouching::sign(self.notary.clone(), new_rows, self.metrics, lifecycle.stopping());
+        lifecycle.spawn("audit checkpoints", after_migrations(&database, signing, lifecycle.stopping()));
+        let retaining = vouching::retain(self.notary.clone(), self.log.clone(), lifecycle.stopping());
+        lifecycle.spawn("audit partitions", after_migrations(&database, retaining, lifecycle.stopping()));
 
         let tail = Tail::new(self.log.clone());
         lifecycle.spawn("audit tail", tail.clone().run(lifecycle.stopping()));
 
-        let service = AuditServiceServer::new(AuditRpc::new(self.log, tail, lifecycle.stopping()))
+        let service = AuditServiceServer::new(AuditRpc::new(self.log, self.notary, tail, lifecycle.stopping()))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         self.server.serve(Routes::new(service), MethodPolicy::new(rpc::ALLOWED), lifecycle).await
     }
 }
 
-/// Consumes once the table is there: until then every delivery would only come back.
-async fn consume(bus: EventBus, database: pg::Database, recorder: Recorder, stop: CancellationToken) {
-    if stop.run_until_cancelled(wait_for_migrations(&database)).await.is_some() {
-        bus.consume_batches(consumer::settings(), recorder, stop).await;
+async fn consume(bus: EventBus, recorder: Recorder, stop: CancellationToken) {
+    bus.consume_batches(consumer::settings(), recorder, stop).await;
+}
+
+/// Does `work` once the tables are there: until then every attempt would only fail.
+fn after_migrations(
+    database: &pg::Database,
+    work: impl Future<Output = ()> + Send + 'static,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + Send + 'static {
+    let database = database.clone();
+    async move {
+        if stop.run_until_cancelled(wait_for_migrations(&database)).await.is_some() {
+            work.await;
+        }
     }
 }
 

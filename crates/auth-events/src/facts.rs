@@ -231,6 +231,8 @@ facts! {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         dropped: Vec<String>,
     }
+    /// The personal data of a subject in the audit log was made unreadable for ever.
+    SystemSubjectErased = "system.subject_erased" v 1 {}
     /// A caller without the right to a method called it.
     SystemAccessDenied = "system.access_denied" v 1 {
         /// The method, `/package.Service/Method`.

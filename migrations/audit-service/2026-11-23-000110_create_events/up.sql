@@ -113,6 +113,7 @@ CREATE TABLE subject_keys (
     erased_at  timestamptz,
     CHECK ((sealed IS NULL) = (erased_at IS NOT NULL))
 );
+CREATE INDEX subject_keys_erased_at ON subject_keys (erased_at) WHERE erased_at IS NOT NULL;
 
 -- Keys that belong to nobody: `ip-tags`, and `<class>/<month>` for events without actor or subject.
 CREATE TABLE shared_keys (

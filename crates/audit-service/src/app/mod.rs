@@ -1,10 +1,13 @@
 //! What can be done with the log.
 
+mod erase;
 mod export;
 mod get;
+mod notary;
 mod personal;
 mod reading;
 mod record;
+mod reseal;
 mod search;
 mod stats;
 
@@ -15,10 +18,13 @@ use personal::PersonalData;
 use sealing::KeyRing;
 use service_error::ErrorKind;
 
+pub use erase::{EraseError, Erased, Erasure, erasing_actor};
 pub use export::{ExportPart, ExportSummary};
 pub use get::GetError;
+pub use notary::{Notary, Range, RangeInvalid, Report, Retained, RetentionError, SignError, Signed, VerifyError};
 pub use reading::Reading;
 pub use record::{Fate, Recording};
+pub use reseal::Resealed;
 pub use search::{Page, Search, SearchError, Total};
 pub use stats::Stats;
 

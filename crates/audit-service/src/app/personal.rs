@@ -17,6 +17,7 @@ use sha2::Sha256;
 use tracing::error;
 use zeroize::Zeroize;
 
+use super::reseal::Renewal;
 use crate::{
     domain::{
         Class, Event, RecordedEvent,
@@ -225,6 +226,24 @@ impl PersonalData {
             }
         }
         Ok(keys)
+    }
+
+    pub fn reseal_subject(&self, id: Uuid, sealed: &[u8]) -> Renewal {
+        self.reseal(sealed, &subject_binding(id))
+    }
+
+    pub fn reseal_shared(&self, name: &str, sealed: &[u8]) -> Renewal {
+        self.reseal(sealed, &shared_binding(name))
+    }
+
+    fn reseal(&self, sealed: &[u8], binding: &[u8]) -> Renewal {
+        if self.ring.is_current(sealed) {
+            return Renewal::Current;
+        }
+        match DataKey::open_with(&self.ring, sealed, binding) {
+            Ok(key) => Renewal::Sealed(key.seal_with(&self.ring, binding, &mut clock::secure_rng())),
+            Err(_) => Renewal::Unreadable,
+        }
     }
 
     fn remembered(&self, name: &str) -> Option<DataKey> {

@@ -26,7 +26,7 @@ use tonic::{Request, Response, Status};
 use tracing::{error, warn};
 
 use self::stream_error::StreamError;
-use crate::{app::AuditLog, domain::Reader, tail::Tail};
+use crate::{app::{AuditLog, Notary}, domain::Reader, tail::Tail};
 
 /// auth-api asks for its administrators, whose rights it has checked, and for users who look at their own events.
 const READERS: &[&str] = &["auth-api", "operator"];
@@ -52,6 +52,7 @@ const EXPORTS: usize = 4;
 /// `feature_auth.audit.v1.AuditService`.
 pub struct AuditRpc {
     log: AuditLog,
+    notary: Notary,
     tail: Tail,
     followers: Arc<Semaphore>,
     exports: Arc<Semaphore>,
@@ -60,9 +61,9 @@ pub struct AuditRpc {
 }
 
 impl AuditRpc {
-    pub fn new(log: AuditLog, tail: Tail, stopping: CancellationToken) -> Self {
+    pub fn new(log: AuditLog, notary: Notary, tail: Tail, stopping: CancellationToken) -> Self {
         let (followers, exports) = (Semaphore::new(FOLLOWERS), Semaphore::new(EXPORTS));
-        Self { log, tail, followers: followers.into(), exports: exports.into(), stopping }
+        Self { log, notary, tail, followers: followers.into(), exports: exports.into(), stopping }
     }
 }
 
@@ -104,14 +105,14 @@ impl AuditService for AuditRpc {
         &self,
         request: Request<VerifyChainRequest>,
     ) -> Result<Response<VerifyChainResponse>, Status> {
-        verify_chain::verify_chain(&self.log, &request.into_inner()).await.map(Response::new)
+        verify_chain::verify_chain(&self.notary, &request.into_inner()).await.map(Response::new)
     }
 
     async fn list_checkpoints(
         &self,
         request: Request<ListCheckpointsRequest>,
     ) -> Result<Response<ListCheckpointsResponse>, Status> {
-        list_checkpoints::list_checkpoints(&self.log, &request.into_inner()).await.map(Response::new)
+        list_checkpoints::list_checkpoints(&self.notary, &request.into_inner()).await.map(Response::new)
     }
 
     async fn erase_subject(

@@ -4,7 +4,12 @@ use std::collections::HashMap;
 
 use auth_ids::Uuid;
 use chrono::{DateTime, Utc};
-use diesel::{prelude::*, upsert::excluded};
+use diesel::{
+    prelude::*,
+    sql_query,
+    sql_types::{BigInt, Uuid as SqlUuid},
+    upsert::excluded,
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 diesel::table! {
@@ -21,14 +26,6 @@ diesel::table! {
         name -> Text,
         sealed -> Binary,
         created_at -> Timestamptz,
-    }
-}
-
-diesel::table! {
-    ip_tags (seq) {
-        seq -> BigInt,
-        tag -> Binary,
-        owner_id -> Nullable<Uuid>,
     }
 }
 
@@ -84,9 +81,27 @@ pub async fn erase_subject(
     Ok(())
 }
 
-/// Deletes what finds a subject's events by their address; says how many events were found by it.
-pub async fn forget_addresses(conn: &mut AsyncPgConnection, subject: Uuid) -> pg::Result<usize> {
-    Ok(diesel::delete(ip_tags::table.filter(ip_tags::owner_id.eq(subject))).execute(conn).await?)
+/// Deletes up to `limit` of what finds a subject's events by their address; says how many those were.
+pub async fn forget_addresses(
+    conn: &mut AsyncPgConnection,
+    subject: Uuid,
+    limit: i64,
+) -> pg::Result<usize> {
+    let query = sql_query(
+        "DELETE FROM ip_tags WHERE owner_id = $1 AND (tag, seq, class, recorded_at) IN \
+         (SELECT tag, seq, class, recorded_at FROM ip_tags WHERE owner_id = $1 LIMIT $2)",
+    );
+    Ok(query.bind::<SqlUuid, _>(subject).bind::<BigInt, _>(limit).execute(conn).await?)
+}
+
+/// The same for whoever was erased in the last days.
+pub async fn forget_addresses_of_erased(conn: &mut AsyncPgConnection, limit: i64) -> pg::Result<usize> {
+    let query = sql_query(
+        "DELETE FROM ip_tags WHERE (tag, seq, class, recorded_at) IN \
+         (SELECT tag, seq, class, recorded_at FROM ip_tags JOIN subject_keys ON subject_id = owner_id \
+         WHERE erased_at > now() - interval '7 days' LIMIT $1)",
+    );
+    Ok(query.bind::<BigInt, _>(limit).execute(conn).await?)
 }
 
 /// Those of the keys with these names that there are.
@@ -104,5 +119,51 @@ pub async fn insert_shared(conn: &mut AsyncPgConnection, name: &str, sealed: &[u
         .values((shared_keys::name.eq(name), shared_keys::sealed.eq(sealed)))
         .execute(conn)
         .await?;
+    Ok(())
+}
+
+/// All shared keys.
+pub async fn all_shared(conn: &mut AsyncPgConnection) -> pg::Result<Vec<(String, Vec<u8>)>> {
+    Ok(shared_keys::table.select((shared_keys::name, shared_keys::sealed)).load(conn).await?)
+}
+
+/// At most `limit` keys of subjects above `after`, without those who were erased.
+pub async fn subjects_after(
+    conn: &mut AsyncPgConnection,
+    after: Uuid,
+    limit: i64,
+) -> pg::Result<Vec<(Uuid, Vec<u8>)>> {
+    let query = subject_keys::table
+        .select((subject_keys::subject_id, subject_keys::sealed.assume_not_null()))
+        .filter(subject_keys::subject_id.gt(after))
+        .filter(subject_keys::sealed.is_not_null())
+        .order(subject_keys::subject_id)
+        .limit(limit);
+    Ok(query.load(conn).await?)
+}
+
+/// Replaces a sealed shared key, unless it is another one by now.
+pub async fn replace_shared(
+    conn: &mut AsyncPgConnection,
+    name: &str,
+    sealed: &[u8],
+    anew: &[u8],
+) -> pg::Result<()> {
+    let key = shared_keys::table.filter(shared_keys::name.eq(name)).filter(shared_keys::sealed.eq(sealed));
+    diesel::update(key).set(shared_keys::sealed.eq(anew)).execute(conn).await?;
+    Ok(())
+}
+
+/// Replaces a subject's sealed key, unless they were erased meanwhile.
+pub async fn replace_subject(
+    conn: &mut AsyncPgConnection,
+    subject: Uuid,
+    sealed: &[u8],
+    anew: &[u8],
+) -> pg::Result<()> {
+    let key = subject_keys::table
+        .filter(subject_keys::subject_id.eq(subject))
+        .filter(subject_keys::sealed.eq(sealed));
+    diesel::update(key).set(subject_keys::sealed.eq(anew)).execute(conn).await?;
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use audit_service::{
     app::AuditLog,
     config::Config,
+    domain::CheckpointKeys,
     startup::{Application, migrations},
 };
 use auth_events::routing::{AUDIT_DEAD_QUEUE, AUDIT_QUEUE};
@@ -23,6 +24,7 @@ use crate::sql;
 
 pub const CURSOR_KEYS: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 pub const PERSONAL_KEYS: &str = "p1:HwECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHgA";
+pub const CHECKPOINT_KEY: &str = "IAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHgE";
 /// Generous: the machine may be busy with other tests.
 pub const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -58,6 +60,9 @@ impl Running {
             grpc_listen: "127.0.0.1:0".parse().unwrap(),
             cursor_keys: KeyRing::parse(CURSOR_KEYS).unwrap(),
             personal_keys: KeyRing::parse(PERSONAL_KEYS).unwrap(),
+            checkpoint_keys: CheckpointKeys::parse(Some(CHECKPOINT_KEY), &[]).unwrap(),
+            archive: None,
+            retention: Vec::new(),
         };
         let lifecycle = Lifecycle::new(common.shutdown);
         let application = Application::build(config, &common, &registry).await.unwrap();

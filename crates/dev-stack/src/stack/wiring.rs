@@ -58,6 +58,7 @@ pub(super) struct Wiring {
     amqp_url: String,
     amqp_management_url: String,
     mailer_public_key: String,
+    audit_archive_url: String,
     auth_api: Listeners,
     session: Listeners,
     mailer: Listeners,
@@ -95,7 +96,9 @@ impl Wiring {
         {
             secrets.keep(ring, key_ring)?;
         }
-        secrets.keep("identifier-key", key)?;
+        for single in ["identifier-key", "audit-checkpoint-key"] {
+            secrets.keep(single, key)?;
+        }
         for (name, value) in [
             ("redis-url", foundations.redis_url.as_str()),
             ("amqp-url", &foundations.amqp_url),
@@ -124,6 +127,7 @@ impl Wiring {
             amqp_url: foundations.amqp_url.clone(),
             amqp_management_url: foundations.amqp_management_url.clone(),
             mailer_public_key: mailer_keys(secrets)?,
+            audit_archive_url: directory_url(&state.join("audit-archive"))?,
             auth_api: listeners("api", "auth-api-management")?,
             session: listeners("session-grpc", "session-management")?,
             mailer: listeners("mailer-grpc", "mailer-management")?,
@@ -193,7 +197,9 @@ impl Wiring {
             ServiceName::AuditService => environment
                 .set("GRPC_LISTEN", work.addr().to_string())
                 .file("AUDIT_CURSOR_KEYS", &secret("audit-cursor-keys"))
-                .file("AUDIT_PERSONAL_KEYS", &secret("audit-personal-keys")),
+                .file("AUDIT_PERSONAL_KEYS", &secret("audit-personal-keys"))
+                .file("AUDIT_CHECKPOINT_KEY", &secret("audit-checkpoint-key"))
+                .unless_set("AUDIT_ARCHIVE_URL", self.audit_archive_url.clone()),
         };
         environment
     }
@@ -315,6 +321,11 @@ fn mailer_keys(secrets: &Secrets) -> anyhow::Result<String> {
         secrets.put("mailer-private-key", &private)?;
     }
     secrets.keep("mailer-public-key", String::new)
+}
+
+fn directory_url(directory: &Path) -> anyhow::Result<String> {
+    let url = Url::from_directory_path(std::path::absolute(directory)?);
+    Ok(url.map_err(|()| anyhow!("{} is no absolute path", directory.display()))?.into())
 }
 
 fn with_login(url: &Url, user: &str, password: &str) -> anyhow::Result<Url> {

@@ -1,0 +1,327 @@
+use std::collections::{BTreeMap, VecDeque};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::time::Instant;
+
+use super::Notary;
+use crate::{
+    domain::{
+        Checkpoint, Class, Damage, DamageKind, SignedHead,
+        proof::{Proof, ProvenRow, Unfit},
+    },
+    store::{
+        self,
+        chain::Heads,
+        verification::{Joint, Row},
+    },
+};
+
+/// How many rows are read at a time: some MiB.
+const CHUNK: i64 = 2_000;
+/// How many such chunks are read and hashed at once.
+const AT_ONCE: usize = 2;
+/// How many checkpoints are read at a time.
+const CHECKPOINTS: i64 = 500;
+
+/// Which part of the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Range {
+    /// `None` begins with the oldest row that is kept.
+    from: Option<i64>,
+    /// `None` ends with the newest.
+    to: Option<i64>,
+}
+
+/// The range makes no sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the range does not begin with 1 or more, or ends before it begins")]
+pub struct RangeInvalid;
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    pub from_seq: i64,
+    pub to_seq: i64,
+    pub rows: u64,
+    pub checkpoints: u64,
+    /// `None` when all is well.
+    pub damage: Option<Damage>,
+    /// Where to go on, when there was no time for all.
+    pub next_seq: Option<i64>,
+    /// Whether the checkpoints outside of the database were looked at, too.
+    pub is_archive_seen: bool,
+}
+
+/// Why nothing was found out.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    #[error(transparent)]
+    RangeInvalid(#[from] RangeInvalid),
+    #[error("the log cannot be read")]
+    Database(#[from] pg::Error),
+    #[error("the archive cannot be read")]
+    Archive(#[source] anyhow::Error),
+    #[error("a chunk was not hashed")]
+    Hashing(#[from] tokio::task::JoinError),
+}
+
+impl Range {
+    /// 0 stands for the one end and the other.
+    pub fn parse(from: i64, to: i64) -> Result<Self, RangeInvalid> {
+        if from < 0 || to < 0 || (to > 0 && from > to) {
+            return Err(RangeInvalid);
+        }
+        let given = |seq| Some(seq).filter(|seq| *seq > 0);
+        Ok(Self { from: given(from), to: given(to) })
+    }
+}
+
+impl Notary {
+    /// Whether the rows of `range` are what was recorded, as far as `deadline` allows. Needs the memory of a few chunks,
+    /// however long the log is.
+    pub async fn verify(&self, range: Range, deadline: Option<Instant>) -> Result<Report, VerifyError> {
+        // In this order: what is signed or recorded meanwhile is in what is read later.
+        let archived = if range.to.is_none() { self.newest_archived().await? } else { None };
+        let mut conn = self.database.connection().await?;
+        let newest = store::checkpoints::newest(&mut conn).await?;
+        let bounds = store::verification::bounds(&mut conn).await?;
+        let heads = store::chain::heads(&mut conn).await?;
+        drop(conn);
+
+        let (lowest, highest) = bounds.unwrap_or((1, 0));
+        let end = range.to.map_or(heads.seq(), |to| to.min(heads.seq()));
+        let start = range.from.unwrap_or(lowest).max(lowest.min(end + 1));
+        let mut report = Report {
+            from_seq: start,
+            to_seq: end,
+            rows: 0,
+            checkpoints: 0,
+            damage: None,
+            next_seq: None,
+            is_archive_seen: false,
+        };
+        let mut proof = match self.beginning(start, range.from.is_none()).await? {
+            Ok(proof) => proof,
+            Err(damage) => return Ok(Report { damage: Some(damage), ..report }),
+        };
+        let walked = self.walk(&mut proof, start, end, deadline).await?;
+        (report.rows, report.checkpoints) = (proof.rows, proof.checkpoints);
+        match walked {
+            Walked::Damaged(damage) => report.damage = Some(damage),
+            Walked::Until(seq) if seq < end => {
+                (report.to_seq, report.next_seq) = (seq, Some(seq + 1));
+            }
+            Walked::Until(_) if range.to.is_none() => {
+                report.damage = ends_well(&proof, &heads, highest, newest.as_ref()).err();
+                if report.damage.is_none()
+                    && let Some((number, archived)) = archived
+                {
+                    report.damage = self.compare(number, archived.as_ref(), heads.seq()).await?.err();
+                    report.is_archive_seen = true;
+                }
+            }
+            Walked::Until(_) => {}
+        }
+        Ok(report)
+    }
+
+    /// The number of the newest checkpoint of the archive with the checkpoint; the number is 0 when it has none.
+    async fn newest_archived(&self) -> Result<Option<(i64, Option<Checkpoint>)>, VerifyError> {
+        let Some(archive) = &self.archive else { return Ok(None) };
+        let number = archive.newest_number().await.map_err(VerifyError::Archive)?;
+        if number == 0 {
+            return Ok(Some((0, None)));
+        }
+        let checkpoint = archive.checkpoint(number).await.map_err(VerifyError::Archive)?;
+        Ok(Some((number, checkpoint)))
+    }
+
+    /// What precedes the first row of the range: the rows before it, where retention cut the chains off, or nothing.
+    async fn beginning(&self, start: i64, is_oldest: bool) -> Result<Result<Proof, Damage>, VerifyError> {
+        let mut conn = self.database.connection().await?;
+        let mut ends = BTreeMap::new();
+        let drops = store::checkpoints::last_drops(&mut conn).await?;
+        for class in Class::ALL {
+            let joint = if is_oldest {
+                None
+            } else {
+                store::verification::last_before(&mut conn, class.name(), start).await?
+            };
+            if let Some(Joint { seq, position, hash }) = joint {
+                ends.insert(class.name().to_owned(), SignedHead { seq, position, hash });
+            } else if let Some(signed) = drops.get(class.name()) {
+                if !signed.is_genuine(&self.keys) {
+                    return Ok(Err(Damage {
+                        seq: signed.drop.last.seq,
+                        id: None,
+                        kind: DamageKind::SignatureInvalid,
+                        detail: format!("that class {class:?} begins here was not signed by us"),
+                    }));
+                }
+                ends.insert(class.name().to_owned(), signed.drop.last.clone());
+            }
+        }
+        let number = store::checkpoints::number_below(&mut conn, start).await?;
+        let checkpoint = store::checkpoints::find(&mut conn, number).await?;
+        Ok(Ok(Proof::beginning_after(start - 1, ends, checkpoint)))
+    }
+
+    async fn walk(
+        &self,
+        proof: &mut Proof,
+        start: i64,
+        end: i64,
+        deadline: Option<Instant>,
+    ) -> Result<Walked, VerifyError> {
+        let first_number = proof.next_checkpoint();
+        let mut checkpoints = Checkpoints { notary: self, next: first_number, read: VecDeque::new(), is_over: false };
+        let chunks = stream::iter((start..=end).step_by(usize::try_from(CHUNK).unwrap_or(1)));
+        let chunks = chunks.map(|first| self.chunk(first - 1, (first + CHUNK - 1).min(end)));
+        let mut chunks = std::pin::pin!(chunks.buffered(AT_ONCE));
+        let mut seen = start - 1;
+        while let Some((up_to, rows)) = chunks.try_next().await? {
+            for row in rows {
+                if let Err(damage) = checkpoints.feed(proof, row.seq).await? {
+                    return Ok(Walked::Damaged(damage));
+                }
+                match proof.row(row) {
+                    Ok(()) => {}
+                    Err(Unfit::Damage(damage)) => return Ok(Walked::Damaged(damage)),
+                    Err(Unfit::Broken(broken)) => {
+                        let mut conn = self.database.connection().await?;
+                        let next =
+                            store::verification::next_link(&mut conn, &broken.class, broken.damage.seq).await?;
+                        let is_followed = next.is_some_and(|next| next == broken.hash);
+                        let suspect = broken.suspect.filter(|_| is_followed);
+                        return Ok(Walked::Damaged(suspect.unwrap_or(broken.damage)));
+                    }
+                }
+            }
+            seen = up_to;
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                break;
+            }
+        }
+        if let Err(damage) = checkpoints.feed(proof, seen + 1).await? {
+            return Ok(Walked::Damaged(damage));
+        }
+        Ok(Walked::Until(seen))
+    }
+
+    /// Rows with their hashes computed, on a thread of its own.
+    async fn chunk(&self, after: i64, up_to: i64) -> Result<(i64, Vec<ProvenRow>), VerifyError> {
+        let mut conn = self.database.connection().await?;
+        let rows = store::verification::rows(&mut conn, after, up_to).await?;
+        drop(conn);
+        let rows = tokio::task::spawn_blocking(move || prove(rows)).await?;
+        Ok((up_to, rows))
+    }
+
+    /// Whether the log has what the archive has. All checkpoints are chained, so the newest stands for those before it.
+    async fn compare(
+        &self,
+        number: i64,
+        archived: Option<&Checkpoint>,
+        end: i64,
+    ) -> Result<Result<(), Damage>, VerifyError> {
+        if number == 0 {
+            return Ok(Ok(()));
+        }
+        let mut conn = self.database.connection().await?;
+        let ours = store::checkpoints::find(&mut conn, number).await?;
+        let Some(archived) = archived.filter(|archived| archived.is_genuine(&self.keys)) else {
+            let detail = format!("checkpoint {number} of the archive was not signed by us");
+            return Ok(Err(Damage { seq: end, id: None, kind: DamageKind::SignatureInvalid, detail }));
+        };
+        if ours.as_ref() == Some(archived) {
+            return Ok(Ok(()));
+        }
+        let signed = archived.statement.seq;
+        let at = archived.statement.signed_at;
+        Ok(Err(if signed > end {
+            let detail = format!("the archive knows of {at} that the log had seq {signed}, and it ends with {end}");
+            Damage { seq: end + 1, id: None, kind: DamageKind::Truncated, detail }
+        } else {
+            let detail = format!("the archive has a checkpoint {number} of {at} that the log does not have");
+            Damage { seq: signed, id: None, kind: DamageKind::ArchiveMismatch, detail }
+        }))
+    }
+}
+
+enum Walked {
+    Damaged(Damage),
+    /// The last `seq` that was looked at.
+    Until(i64),
+}
+
+/// Checkpoints in their order, read as they are needed.
+struct Checkpoints<'a> {
+    notary: &'a Notary,
+    /// The number of the next one that is to be read.
+    next: i64,
+    read: VecDeque<Checkpoint>,
+    is_over: bool,
+}
+
+impl Checkpoints<'_> {
+    /// Feeds those that speak of rows below `seq`.
+    async fn feed(&mut self, proof: &mut Proof, seq: i64) -> Result<Result<(), Damage>, VerifyError> {
+        loop {
+            if self.read.is_empty() && !self.is_over {
+                let mut conn = self.notary.database.connection().await?;
+                self.read =
+                    store::checkpoints::after(&mut conn, self.next - 1, CHECKPOINTS).await?.into();
+                self.is_over = self.read.len() < usize::try_from(CHECKPOINTS).unwrap_or_default();
+                self.next = self.read.back().map_or(self.next, |last| last.statement.number + 1);
+            }
+            match self.read.front() {
+                Some(next) if next.statement.seq < seq => {}
+                _ => return Ok(Ok(())),
+            }
+            let Some(checkpoint) = self.read.pop_front() else { return Ok(Ok(())) };
+            if let Err(damage) = proof.checkpoint(checkpoint, &self.notary.keys) {
+                return Ok(Err(damage));
+            }
+        }
+    }
+}
+
+fn prove(rows: Vec<Row>) -> Vec<ProvenRow> {
+    let mut buffer = Vec::new();
+    let proven = rows.into_iter().map(|row| {
+        let is_intact = row.expected_hash(&mut buffer).is_some_and(|hash| hash.as_slice() == row.hash);
+        let Row { class, seq, position, id, prev_hash, hash, .. } = row;
+        ProvenRow { class, seq, position, id, prev_hash, hash, is_intact }
+    });
+    proven.collect()
+}
+
+/// Whether the rows end where the heads say, and where it was signed last.
+fn ends_well(
+    proof: &Proof,
+    heads: &Heads,
+    highest: i64,
+    newest: Option<&Checkpoint>,
+) -> Result<(), Damage> {
+    let heads_of = heads.chains.iter().map(|(class, head)| {
+        let hash = head.hash.to_vec();
+        (class.name().to_owned(), SignedHead { seq: head.seq, position: head.position, hash })
+    });
+    proof.finish(&heads_of.collect())?;
+    if highest > heads.seq() {
+        let detail = format!("the log ends with seq {}, and there is a row behind its end", heads.seq());
+        return Err(Damage { seq: highest, id: None, kind: DamageKind::ChainBroken, detail });
+    }
+    if let Some(newest) = newest.filter(|newest| newest.statement.seq > heads.seq()) {
+        let Checkpoint { statement, .. } = newest;
+        let detail = format!(
+            "checkpoint {} knows of {} that the log had seq {}, and it ends with {}",
+            statement.number,
+            statement.signed_at,
+            statement.seq,
+            heads.seq()
+        );
+        return Err(Damage { seq: heads.seq() + 1, id: None, kind: DamageKind::Truncated, detail });
+    }
+    Ok(())
+}
