@@ -3,7 +3,7 @@
 use audit_service::domain::{Event, parse_event};
 use auth_events::{
     Client, Envelope, Fact, FactDetail,
-    facts::{AuthLogin, UserRegistered},
+    facts::{AuthLogin, SessionRefreshed, UserRegistered},
     routing::Route,
 };
 use auth_ids::UserId;
@@ -28,6 +28,11 @@ pub fn login(user: UserId) -> Value {
         request_id: Some("request-1".to_owned()),
     };
     envelope(user, Fact::by_user(user, detail).from_client(client))
+}
+
+pub fn refresh(user: UserId) -> Value {
+    let session_id = auth_ids::generate(&clock::SystemClock, &mut clock::secure_rng());
+    envelope(user, Fact::by_user(user, SessionRefreshed { session_id, generation: 2, context_changed: None }))
 }
 
 pub fn registration(user: UserId) -> Value {

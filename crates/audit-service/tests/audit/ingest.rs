@@ -1,14 +1,28 @@
+use std::sync::Arc;
+
+use audit_service::{
+    consumer::{self, Recorder},
+    metrics::Metrics,
+    startup::migrations,
+    vouching::NewRows,
+};
 use auth_events::routing::AUDIT_DEAD_QUEUE;
+use auth_proto::audit::v1::SearchRequest;
+use clock::SystemClock;
+use event_bus::{BatchHandler, Delivery, EventBus, Verdict};
+use prometheus::Registry;
 use serde_json::{Value, json};
+use service_runtime::CancellationToken;
+use test_support::{TestBroker, TestDatabase, eventually};
 
 use crate::{
     facts::{self, login, message, raw_message, registration, user},
-    running::Running,
+    running::{DEADLINE, Running, log_of},
     sql,
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_comes_a_hundred_times_is_one_row() {
+async fn amq_04_an_event_that_comes_a_hundred_times_is_one_row() {
     let audit = Running::start().await;
     let event = login(user());
     audit.publish(vec![message(&event); 100]).await;
@@ -21,7 +35,7 @@ async fn an_event_that_comes_a_hundred_times_is_one_row() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_bad_messages_among_ten_thousand_hold_nobody_up() {
+async fn amq_01_a_hundred_bad_messages_among_ten_thousand_hold_nobody_up() {
     const GOOD: usize = 10_000;
     let audit = Running::start().await;
     let mut messages: Vec<_> = (0..GOOD).map(|_| message(&login(user()))).collect();
@@ -32,13 +46,15 @@ async fn a_hundred_bad_messages_among_ten_thousand_hold_nobody_up() {
         "x".repeat(100_000),
         with(login(user()), "/type", json!("auth.user.exploded")).to_string(),
         with(login(user()), "/version", json!(9)).to_string(),
-        with(login(user()), "/id", json!("seven")).to_string(),
+        with(login(user()), "/id", json!(null)).to_string(),
         with(login(user()), "/data/outcome", json!("perhaps")).to_string(),
         with(login(user()), "/data/client/userAgent", json!("x".repeat(513))).to_string(),
         with(login(user()), "/data/detail/methods", json!(["a\0b"])).to_string(),
     ];
     for index in 0..100 {
-        messages.insert(index * 101, raw_message(poison[index % poison.len()].clone()));
+        // The first is of 10 MiB.
+        let text = if index == 0 { "x".repeat(10 << 20) } else { poison[index % poison.len()].clone() };
+        messages.insert(index * 101, raw_message(text));
     }
     for chunk in messages.chunks(500) {
         audit.publish(chunk.to_vec()).await;
@@ -132,4 +148,65 @@ fn with(mut envelope: Value, pointer: &str, value: Value) -> Value {
     let (parent, field) = pointer.rsplit_once('/').unwrap();
     envelope.pointer_mut(parent).unwrap()[field] = value;
     envelope
+}
+
+/// Crashes on what names it, as a defect of ours would.
+struct Fragile(Recorder);
+
+impl BatchHandler for Fragile {
+    async fn handle(&self, deliveries: Vec<Delivery>) -> Vec<Verdict> {
+        let is_poison = |delivery: &Delivery| delivery.payload.windows(6).any(|part| part == b"poison");
+        assert!(!deliveries.iter().any(is_poison), "poison");
+        self.0.handle(deliveries).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn amq_03_an_event_that_crashes_the_consumer_is_parked_and_the_others_are_recorded() {
+    test_support::install_crypto_provider();
+    let (database, broker) = (TestDatabase::new("audit", migrations()).await, TestBroker::new().await);
+    let registry = Registry::new();
+    let bus = EventBus::new(&broker.amqp_url(), "audit-service", &registry).unwrap();
+    let metrics = Metrics::register(&registry, Arc::new(SystemClock)).unwrap();
+    let recorder = Recorder::new(log_of(&database), metrics, NewRows::default());
+    let stop = CancellationToken::new();
+    let consuming = bus.consume_batches(consumer::settings(), Fragile(recorder), stop.clone());
+
+    let mut messages: Vec<_> = (0..200).map(|_| message(&login(user()))).collect();
+    messages.insert(100, message(&with(login(user()), "/data/reason", json!("poison"))));
+    let checking = async {
+        let publisher = EventBus::new(&broker.amqp_url(), "producer", &Registry::new()).unwrap().publisher();
+        publisher.ready().await.unwrap();
+        for result in publisher.publish(messages).await {
+            result.unwrap();
+        }
+        let admin = database.admin();
+        eventually("the others to be recorded and the poison to be parked", DEADLINE, || async {
+            let rows = sql::rows(&admin).await;
+            (rows == 200 && broker.queue_length(AUDIT_DEAD_QUEUE).await == 1).then_some(())
+        })
+        .await;
+        stop.cancel();
+    };
+    futures::join!(consuming, checking);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn amq_05_events_that_come_in_any_order_keep_their_own_time() {
+    let audit = Running::start().await;
+    let person = user();
+    let times = ["2030-01-03T00:00:00Z", "2030-01-01T00:00:00Z", "2030-01-02T00:00:00Z", "2030-01-01T00:00:00Z"];
+    for time in times {
+        audit.publish(vec![message(&with(login(person), "/time", json!(time)))]).await;
+    }
+    audit.wait_for_rows(4).await;
+    let request = SearchRequest { subject_id: person.to_string(), ..SearchRequest::default() };
+    let mut events = audit.client.clone().search(request).await.unwrap().into_inner().events;
+    events.sort_by_key(|event| (event.occurred_at.unwrap().seconds, event.seq));
+    let days: Vec<_> = events.iter().map(|event| event.occurred_at.unwrap().seconds / 86_400 - 21_915).collect();
+    assert_eq!(days, [0, 0, 1, 2]);
+    let mut seqs: Vec<_> = events.iter().map(|event| event.seq).collect();
+    seqs.sort_unstable();
+    assert_eq!(seqs, [1, 2, 3, 4]);
+    audit.stop_and_expect_an_empty_queue().await;
 }

@@ -3,10 +3,14 @@
 
 mod access;
 mod append_only;
+mod cli;
+mod erasure;
 mod facts;
 mod ingest;
+mod integrity;
 mod migrations;
 mod outages;
+mod retention;
 mod running;
 mod search;
 mod sql;
