@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use auth_events::routing::{AUDIT_DEAD_QUEUE, AUDIT_QUEUE};
-use event_bus::{BatchHandler, ConsumerSettings, Delivery, Verdict};
-use tracing::{Span, info_span};
+use clock::{Clock, SystemClock};
+use event_bus::{BatchHandler, ConsumerSettings, Delivery, Sequence, Verdict};
+use tracing::{Span, info_span, warn};
 
 use crate::{
-    app::{AuditLog, Fate},
+    app::{Arrival, AuditLog, Fate},
     domain::{Event, Rejection, parse_event},
     metrics::Metrics,
     vouching::NewRows,
@@ -56,6 +57,39 @@ impl Recorder {
         recording.fates
     }
 
+    /// Whether it is noted what arrived, so that what does not arrive will be noticed.
+    async fn note_arrivals(
+        &self,
+        deliveries: &[Delivery],
+        parsed: &[Result<(), Rejection>],
+        events: &[Event],
+    ) -> bool {
+        let mut events = events.iter();
+        let arrived: Vec<Arrival> = deliveries
+            .iter()
+            .zip(parsed)
+            .filter_map(|(delivery, parsed)| {
+                let source = parsed.is_ok().then(|| events.next()).flatten().map(|event| event.source.clone());
+                let Sequence { publisher, number, settled } = delivery.sequence?;
+                Some(Arrival { publisher, number, settled, source })
+            })
+            .collect();
+        match self.log.note_arrivals(&arrived, SystemClock.now()).await {
+            Ok(lost) => {
+                for (source, count) in lost {
+                    let count = u64::try_from(count).unwrap_or_default();
+                    self.metrics.producer_gaps.with_label_values(&[&*source]).inc_by(count);
+                }
+                true
+            }
+            Err(failure) => {
+                let cause: &dyn std::error::Error = &failure;
+                warn!(error = cause, "Could not note what arrived; it comes again");
+                false
+            }
+        }
+    }
+
     /// The bus logs the reason and puts it into the dead letter's headers.
     fn reject(&self, span: &Span, rejection: &Rejection) -> Verdict {
         let code = rejection.code();
@@ -78,6 +112,10 @@ impl BatchHandler for Recorder {
             parsed.push(event.map(|event| events.push(event)));
         }
         let mut fates = self.record(&events).await.into_iter();
+        if !self.note_arrivals(&deliveries, &parsed, &events).await {
+            // Nothing is recorded twice when all of it comes again.
+            return vec![Verdict::Requeue; deliveries.len()];
+        }
         let verdict = |(parsed, span): (Result<(), Rejection>, &Span)| match parsed {
             Err(rejection) => self.reject(span, &rejection),
             Ok(()) => match fates.next() {

@@ -11,6 +11,7 @@ pub struct Metrics {
     pub rejected: IntCounterVec,
     pub batch_size: Histogram,
     pub lag: Lag,
+    pub producer_gaps: IntCounterVec,
     pub checkpoint_seq: IntGauge,
     pub checkpoint_failures: IntCounterVec,
 }
@@ -33,6 +34,13 @@ impl Metrics {
                     .buckets(vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]),
             )?,
             lag: Lag::new(clock)?,
+            producer_gaps: IntCounterVec::new(
+                Opts::new(
+                    "audit_producer_gaps_total",
+                    "Facts that the broker confirmed to their publisher and that never arrived.",
+                ),
+                &["source"],
+            )?,
             checkpoint_seq: IntGauge::new(
                 "audit_checkpoint_seq",
                 "The seq of the last checkpoint that this process signed.",
@@ -47,6 +55,7 @@ impl Metrics {
         registry.register(Box::new(metrics.rejected.clone()))?;
         registry.register(Box::new(metrics.batch_size.clone()))?;
         registry.register(Box::new(metrics.lag.clone()))?;
+        registry.register(Box::new(metrics.producer_gaps.clone()))?;
         registry.register(Box::new(metrics.checkpoint_seq.clone()))?;
         registry.register(Box::new(metrics.checkpoint_failures.clone()))?;
         Ok(metrics)

@@ -102,6 +102,7 @@ pub async fn retain(notary: Notary, log: AuditLog, stop: CancellationToken) {
         let round = async {
             let retained = notary.retain(MONTHS_AHEAD).await.map_err(anyhow::Error::from)?;
             log.finish_erasures().await?;
+            log.forget_silent_producers().await?;
             anyhow::Ok(retained)
         };
         let Some(outcome) = stop.run_until_cancelled(round).await else { return };

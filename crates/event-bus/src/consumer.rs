@@ -2,6 +2,8 @@ use std::{future::Future, time::Duration};
 
 use lapin::types::{AMQPValue, ShortString};
 
+use crate::Sequence;
+
 /// How to consume a queue.
 #[derive(Debug, Clone)]
 pub struct ConsumerSettings {
@@ -36,6 +38,8 @@ pub struct Delivery {
     pub content_type: Option<String>,
     /// The trace context of whoever published it (header `traceparent`).
     pub traceparent: Option<String>,
+    /// Where it stands among those of its publisher, for a fact.
+    pub sequence: Option<Sequence>,
     /// Whether the broker delivered it before.
     pub redelivered: bool,
     /// The body.
@@ -54,6 +58,7 @@ impl Delivery {
             message_type: properties.kind().as_ref().map(ShortString::to_string),
             content_type: properties.content_type().as_ref().map(ShortString::to_string),
             traceparent,
+            sequence: properties.headers().as_ref().and_then(Sequence::read),
             redelivered: delivery.redelivered,
             payload: delivery.data.clone(),
         }

@@ -13,7 +13,9 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use crate::{posting::Posting, publisher::PublishError, topology};
+use crate::{
+    Sequence, posting::Posting, publisher::PublishError, sequence::Numbering, topology,
+};
 
 /// How long a batch waits for its confirmations. A healthy quorum queue takes milliseconds; one that takes five seconds still gets everything,
 /// where a shorter patience would send the same batch again for ever. A relay holds a transaction meanwhile, which the database ends after 15 s.
@@ -25,7 +27,12 @@ pub(crate) struct Link {
     pub(crate) connection: Connection,
     /// Held by one batch at a time. The library pairs a returned message with whichever confirmation comes next, so only who
     /// has all confirmations of a channel in hand knows which messages were returned.
-    publishing: Mutex<Channel>,
+    publishing: Mutex<Publishing>,
+}
+
+struct Publishing {
+    channel: Channel,
+    numbering: Numbering,
 }
 
 impl Link {
@@ -36,12 +43,13 @@ impl Link {
         let channel = connection.create_channel().await?;
         topology::declare(&channel).await.context("cannot declare the topology")?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        Ok(Self { connection, publishing: Mutex::new(channel) })
+        let publishing = Publishing { channel, numbering: Numbering::new() };
+        Ok(Self { connection, publishing: Mutex::new(publishing) })
     }
 
     pub(crate) fn is_up(&self) -> bool {
         // A channel may be closed alone, by the broker's refusal of something on it.
-        let channel_is_down = self.publishing.try_lock().is_ok_and(|channel| !channel.status().connected());
+        let channel_is_down = self.publishing.try_lock().is_ok_and(|it| !it.channel.status().connected());
         self.connection.status().connected() && !channel_is_down
     }
 
@@ -51,11 +59,16 @@ impl Link {
     }
 
     pub(crate) async fn publish(&self, postings: &[Posting]) -> Vec<Result<(), PublishError>> {
-        let channel = self.publishing.lock().await;
+        let mut publishing = self.publishing.lock().await;
+        let Publishing { channel, numbering } = &mut *publishing;
+        let facts = postings.iter().filter(|posting| posting.is_new_fact).count();
+        let mut numbers = numbering.take(facts).into_iter();
+        let numbers: Vec<Option<Sequence>> =
+            postings.iter().map(|posting| if posting.is_new_fact { numbers.next() } else { None }).collect();
         let deadline = Instant::now() + CONFIRMED_WITHIN;
         let mut sent = Vec::with_capacity(postings.len());
-        for posting in postings {
-            sent.push(send(&channel, posting, deadline).await);
+        for (posting, number) in postings.iter().zip(&numbers) {
+            sent.push(send(channel, posting, *number, deadline).await);
         }
         let mut returned = HashSet::new();
         let mut results = Vec::with_capacity(postings.len());
@@ -70,6 +83,11 @@ impl Link {
                 *result = Err(PublishError::Unroutable);
             }
         }
+        for (result, number) in results.iter().zip(numbers) {
+            if let (Err(_), Some(sequence)) = (result, number) {
+                numbering.give_back(sequence.number);
+            }
+        }
         results
     }
 }
@@ -78,6 +96,7 @@ impl Link {
 async fn send(
     channel: &Channel,
     posting: &Posting,
+    sequence: Option<Sequence>,
     deadline: Instant,
 ) -> Result<PublisherConfirm, PublishError> {
     let Ok(key) = ShortString::try_new(posting.routing_key.as_str()) else {
@@ -88,7 +107,7 @@ async fn send(
     }
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let exchange = posting.exchange.as_str().into();
-    let sending = channel.basic_publish(exchange, key, options, &posting.payload, posting.properties.clone());
+    let sending = channel.basic_publish(exchange, key, options, &posting.payload, posting.numbered(sequence));
     match timeout_at(deadline, sending).await {
         Ok(Ok(confirm)) => Ok(confirm),
         Ok(Err(error)) => Err(PublishError::Unavailable(error.into())),

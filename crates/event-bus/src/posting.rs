@@ -1,13 +1,13 @@
 use std::time::Duration;
 
-use auth_events::routing::{DEAD_EXCHANGE, RETRY_EXCHANGE};
+use auth_events::routing::{DEAD_EXCHANGE, EVENTS_EXCHANGE, RETRY_EXCHANGE};
 use lapin::{
     BasicProperties,
     message::Delivery,
     types::{AMQPValue, FieldTable, ShortString},
 };
 
-use crate::publisher::OutgoingMessage;
+use crate::{Sequence, publisher::OutgoingMessage};
 
 /// Counts how often a message went through a delay queue.
 const ATTEMPT: &str = "x-attempt";
@@ -21,6 +21,8 @@ pub(crate) struct Posting {
     pub(crate) routing_key: String,
     pub(crate) properties: BasicProperties,
     pub(crate) payload: Vec<u8>,
+    /// A fact that is new: it gets a number.
+    pub(crate) is_new_fact: bool,
 }
 
 impl Posting {
@@ -40,7 +42,19 @@ impl Posting {
             routing_key: message.route.routing_key,
             properties,
             payload: message.payload,
+            is_new_fact: message.route.exchange == EVENTS_EXCHANGE,
         }
+    }
+
+    /// Its properties with where it stands among the facts of the connection.
+    pub(crate) fn numbered(&self, sequence: Option<Sequence>) -> BasicProperties {
+        let mut properties = self.properties.clone();
+        if let Some(sequence) = sequence {
+            let mut headers = properties.headers().clone().unwrap_or_default();
+            sequence.write(&mut headers);
+            properties = properties.with_headers(headers);
+        }
+        properties
     }
 
     /// The same message for the delay queue `delay_queue`, which it leaves after `delay` if that is sooner than others do.
@@ -68,7 +82,7 @@ impl Posting {
             }
         }
         let properties = delivery.properties.clone().with_headers(headers).with_delivery_mode(PERSISTENT);
-        Self { exchange: exchange.to_owned(), routing_key, properties, payload: delivery.data.clone() }
+        Self { exchange: exchange.to_owned(), routing_key, properties, payload: delivery.data.clone(), is_new_fact: false }
     }
 
     /// The same message for the dead-letter queue `dead_letter_queue`, with the reason.
@@ -99,7 +113,7 @@ impl Posting {
         let mut headers = headers(delivery);
         add(&mut headers);
         let properties = delivery.properties.clone().with_headers(headers).with_delivery_mode(PERSISTENT);
-        Self { exchange: exchange.to_owned(), routing_key, properties, payload: delivery.data.clone() }
+        Self { exchange: exchange.to_owned(), routing_key, properties, payload: delivery.data.clone(), is_new_fact: false }
     }
 }
 

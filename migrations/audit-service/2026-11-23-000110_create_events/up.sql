@@ -155,9 +155,11 @@ CREATE TABLE dropped_partitions (
 CREATE TABLE producers (
     instance   uuid        PRIMARY KEY,
     source     text        NOT NULL,
-    -- Everything up to here arrived, was given up by its publisher, or is in `holes`.
+    -- Everything up to here arrived or is in `holes`.
     highest    bigint      NOT NULL,
-    -- `[number, since]` of each that is missing.
+    -- The broker confirmed everything up to here.
+    settled    bigint      NOT NULL,
+    -- Ranges of numbers that are missing, and since when.
     holes      json        NOT NULL,
     updated_at timestamptz NOT NULL
 );

@@ -1,5 +1,6 @@
 //! What can be done with the log.
 
+mod arrivals;
 mod erase;
 mod export;
 mod get;
@@ -18,6 +19,7 @@ use personal::PersonalData;
 use sealing::KeyRing;
 use service_error::ErrorKind;
 
+pub use arrivals::Arrival;
 pub use erase::{EraseError, Erased, Erasure, erasing_actor};
 pub use export::{ExportPart, ExportSummary};
 pub use get::GetError;

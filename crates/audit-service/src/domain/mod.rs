@@ -1,5 +1,6 @@
 //! Pure rules: what is a well-formed event, what may be asked for, and where a page begins.
 
+pub mod arrivals;
 pub mod chain;
 mod checkpoint;
 mod checkpoint_keys;

@@ -5,6 +5,7 @@ pub mod checkpoints;
 pub mod events;
 pub mod keys;
 pub mod partitions;
+pub mod producers;
 pub mod search;
 mod statement;
 pub mod verification;

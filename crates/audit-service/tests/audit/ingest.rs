@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use audit_service::{
+    app::Arrival,
     consumer::{self, Recorder},
     metrics::Metrics,
     startup::migrations,
@@ -8,7 +9,7 @@ use audit_service::{
 };
 use auth_events::routing::AUDIT_DEAD_QUEUE;
 use auth_proto::audit::v1::SearchRequest;
-use clock::SystemClock;
+use clock::{Clock, SystemClock};
 use event_bus::{BatchHandler, Delivery, EventBus, Verdict};
 use prometheus::Registry;
 use serde_json::{Value, json};
@@ -148,6 +149,31 @@ fn with(mut envelope: Value, pointer: &str, value: Value) -> Value {
     let (parent, field) = pointer.rsplit_once('/').unwrap();
     envelope.pointer_mut(parent).unwrap()[field] = value;
     envelope
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fact_that_was_confirmed_and_never_arrives_is_noticed() {
+    let audit = Running::start().await;
+    audit.publish((0..50).map(|_| message(&login(user()))).collect()).await;
+    audit.wait_for_rows(50).await;
+    let log = audit.another_log();
+    let publisher = auth_ids::Uuid::from_u128(7);
+    let arrival = |number, settled| Arrival { publisher, number, settled, source: Some("auth-api".to_owned()) };
+    let now = SystemClock.now();
+    for batch in [[arrival(2, 0), arrival(1, 0)], [arrival(5, 4), arrival(5, 4)]] {
+        assert!(log.note_arrivals(&batch, now).await.unwrap().is_empty());
+    }
+    // Another replica, some minutes later.
+    let later = now + chrono::TimeDelta::minutes(6);
+    let lost = audit.another_log().note_arrivals(&[arrival(6, 5)], later).await.unwrap();
+    assert_eq!(lost, [("auth-api".to_owned(), 2)].into());
+    assert!(log.note_arrivals(&[arrival(7, 6)], later).await.unwrap().is_empty());
+    // Of what arrived by the broker nothing is missing.
+    let holes = "(SELECT count(*) FROM producers WHERE holes::text <> '[]' AND instance <> '00000000-0000-0000-0000-000000000007')";
+    assert_eq!(sql::number(&audit.admin, holes).await, 0);
+    let noted = "(SELECT max(highest) FROM producers WHERE source = 'auth-api')";
+    assert_eq!(sql::number(&audit.admin, noted).await, 50);
+    audit.stop_and_expect_an_empty_queue().await;
 }
 
 /// Crashes on what names it, as a defect of ours would.

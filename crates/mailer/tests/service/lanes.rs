@@ -168,6 +168,7 @@ async fn while_postgres_is_away_commands_go_back_to_the_queue() {
         message_id: Some(message.message_id),
         message_type: Some(message.message_type),
         traceparent: None,
+        sequence: None,
         redelivered: false,
         payload: message.payload,
     };
