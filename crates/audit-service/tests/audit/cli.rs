@@ -15,6 +15,7 @@ pub fn run(database: &TestDatabase, archive: Option<&TempDir>, arguments: &[&str
         .args(arguments)
         .env("ENVIRONMENT", "development")
         .env("LOG_LEVEL", "error")
+        .env("GRPC_PLAINTEXT", "true")
         .env("DATABASE_URL", database.app_url().expose_secret())
         .env("MIGRATIONS_DATABASE_URL", database.owner_url().expose_secret())
         .env("AMQP_URL", "amqp://127.0.0.1:1")
