@@ -4,11 +4,8 @@ use std::{fmt, sync::Arc};
 
 use anyhow::{Context, ensure};
 use object_store::{
-    ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig,
-    aws::AmazonS3Builder,
-    local::LocalFileSystem,
-    path::Path,
-    prefix::PrefixStore,
+    ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig, aws::AmazonS3Builder,
+    local::LocalFileSystem, path::Path, prefix::PrefixStore,
 };
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -80,7 +77,10 @@ impl Archive {
             Ok(found) => {
                 let bytes = found.bytes().await?;
                 let checkpoint = serde_json::from_slice(&bytes);
-                Ok(Some(checkpoint.with_context(|| format!("checkpoint {number} of the archive is unreadable"))?))
+                Ok(Some(
+                    checkpoint
+                        .with_context(|| format!("checkpoint {number} of the archive is unreadable"))?,
+                ))
             }
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
@@ -93,7 +93,10 @@ impl Archive {
         let Some(newest) = folders.common_prefixes.into_iter().max() else { return Ok(0) };
         let files = self.store.list_with_delimiter(Some(&newest)).await?.objects;
         let numbers = files.iter().filter_map(|file| {
-            file.location.filename().and_then(|name| name.strip_suffix(".json")).and_then(|it| it.parse().ok())
+            file.location
+                .filename()
+                .and_then(|name| name.strip_suffix(".json"))
+                .and_then(|it| it.parse().ok())
         });
         Ok(numbers.max().unwrap_or_default())
     }

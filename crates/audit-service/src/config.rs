@@ -58,7 +58,12 @@ pub struct Settings {
     audit_archive_secret_access_key_file: Option<PathBuf>,
     /// How long each class of events is kept, at least 35 days: `routine` is refreshed sessions, `security` the rest. `migrate up` writes it into the
     /// database, where the serving role cannot change it.
-    #[arg(long, env = "AUDIT_RETENTION", default_value = "security=400d,routine=35d", value_name = "CLASS=DAYS")]
+    #[arg(
+        long,
+        env = "AUDIT_RETENTION",
+        default_value = "security=400d,routine=35d",
+        value_name = "CLASS=DAYS"
+    )]
     audit_retention: String,
 }
 
@@ -176,8 +181,7 @@ fn archive(
     (secret, secret_file): (Option<String>, Option<PathBuf>),
 ) -> Option<Option<ArchiveSettings>> {
     let before = problems.len();
-    let secret_access_key =
-        problems.optional_secret("AUDIT_ARCHIVE_SECRET_ACCESS_KEY", secret, secret_file);
+    let secret_access_key = problems.optional_secret("AUDIT_ARCHIVE_SECRET_ACCESS_KEY", secret, secret_file);
     (problems.len() == before).then_some(())?;
     let Some(url) = url.filter(|url| !url.is_empty()) else { return Some(None) };
     let url: Url = problems.parse("AUDIT_ARCHIVE_URL", url)?;

@@ -69,7 +69,8 @@ impl Recorder {
             .iter()
             .zip(parsed)
             .filter_map(|(delivery, parsed)| {
-                let source = parsed.is_ok().then(|| events.next()).flatten().map(|event| event.source.clone());
+                let source =
+                    parsed.is_ok().then(|| events.next()).flatten().map(|event| event.source.clone());
                 let Sequence { publisher, number, settled } = delivery.sequence?;
                 Some(Arrival { publisher, number, settled, source })
             })

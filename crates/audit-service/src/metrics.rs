@@ -46,7 +46,10 @@ impl Metrics {
                 "The seq of the last checkpoint that this process signed.",
             )?,
             checkpoint_failures: IntCounterVec::new(
-                Opts::new("audit_checkpoint_failures_total", "Rounds in which no checkpoint could be signed."),
+                Opts::new(
+                    "audit_checkpoint_failures_total",
+                    "Rounds in which no checkpoint could be signed.",
+                ),
                 &["reason"],
             )?,
         };

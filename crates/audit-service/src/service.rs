@@ -43,11 +43,7 @@ impl Service for AuditService {
         command.run_without_configuration()
     }
 
-    async fn run_command(
-        command: Command,
-        config: Config,
-        common: CommonConfig,
-    ) -> anyhow::Result<ExitCode> {
+    async fn run_command(command: Command, config: Config, common: CommonConfig) -> anyhow::Result<ExitCode> {
         command.run(config, common).await
     }
 

@@ -87,8 +87,7 @@ impl Application {
         let consuming = consume(self.bus, recorder, lifecycle.stopping());
         lifecycle.spawn("audit consumer", after_migrations(&database, consuming, lifecycle.stopping()));
 
-        let signing =
-            vouching::sign(self.notary.clone(), new_rows, self.metrics, lifecycle.stopping());
+        let signing = vouching::sign(self.notary.clone(), new_rows, self.metrics, lifecycle.stopping());
         lifecycle.spawn("audit checkpoints", after_migrations(&database, signing, lifecycle.stopping()));
         let retaining = vouching::retain(self.notary.clone(), self.log.clone(), lifecycle.stopping());
         lifecycle.spawn("audit partitions", after_migrations(&database, retaining, lifecycle.stopping()));
@@ -96,8 +95,9 @@ impl Application {
         let tail = Tail::new(self.log.clone());
         lifecycle.spawn("audit tail", tail.clone().run(lifecycle.stopping()));
 
-        let service = AuditServiceServer::new(AuditRpc::new(self.log, self.notary, tail, lifecycle.stopping()))
-            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let service =
+            AuditServiceServer::new(AuditRpc::new(self.log, self.notary, tail, lifecycle.stopping()))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES);
         self.server.serve(Routes::new(service), MethodPolicy::new(rpc::ALLOWED), lifecycle).await
     }
 }

@@ -87,9 +87,7 @@ pub async fn sign(notary: Notary, new_rows: NewRows, metrics: Metrics, stop: Can
                 }
             }
         }
-        let pause = async {
-            if is_behind { sleep(PAUSE).await } else { new_rows.wait().await }
-        };
+        let pause = async { if is_behind { sleep(PAUSE).await } else { new_rows.wait().await } };
         if stop.run_until_cancelled(pause).await.is_none() {
             return;
         }

@@ -13,9 +13,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use crate::{
-    Sequence, posting::Posting, publisher::PublishError, sequence::Numbering, topology,
-};
+use crate::{Sequence, posting::Posting, publisher::PublishError, sequence::Numbering, topology};
 
 /// How long a batch waits for its confirmations. A healthy quorum queue takes milliseconds; one that takes five seconds still gets everything,
 /// where a shorter patience would send the same batch again for ever. A relay holds a transaction meanwhile, which the database ends after 15 s.

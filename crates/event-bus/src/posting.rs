@@ -82,7 +82,13 @@ impl Posting {
             }
         }
         let properties = delivery.properties.clone().with_headers(headers).with_delivery_mode(PERSISTENT);
-        Self { exchange: exchange.to_owned(), routing_key, properties, payload: delivery.data.clone(), is_new_fact: false }
+        Self {
+            exchange: exchange.to_owned(),
+            routing_key,
+            properties,
+            payload: delivery.data.clone(),
+            is_new_fact: false,
+        }
     }
 
     /// The same message for the dead-letter queue `dead_letter_queue`, with the reason.
@@ -113,7 +119,13 @@ impl Posting {
         let mut headers = headers(delivery);
         add(&mut headers);
         let properties = delivery.properties.clone().with_headers(headers).with_delivery_mode(PERSISTENT);
-        Self { exchange: exchange.to_owned(), routing_key, properties, payload: delivery.data.clone(), is_new_fact: false }
+        Self {
+            exchange: exchange.to_owned(),
+            routing_key,
+            properties,
+            payload: delivery.data.clone(),
+            is_new_fact: false,
+        }
     }
 }
 

@@ -22,10 +22,7 @@ pub struct Sequence {
 
 impl Sequence {
     pub(crate) fn write(self, headers: &mut FieldTable) {
-        headers.insert(
-            PUBLISHER.into(),
-            AMQPValue::LongString(LongString::from(self.publisher.to_string())),
-        );
+        headers.insert(PUBLISHER.into(), AMQPValue::LongString(LongString::from(self.publisher.to_string())));
         headers.insert(NUMBER.into(), AMQPValue::LongLongInt(self.number));
         headers.insert(SETTLED.into(), AMQPValue::LongLongInt(self.settled));
     }

@@ -30,7 +30,8 @@ async fn fx_au_01_without_audit_service_everything_goes_on_and_nothing_is_lost()
             ids.push(text(&me, "id").to_owned());
             // What needs the log says so, and soon.
             let asked = Instant::now();
-            let activity = stack.api(Method::GET, "/v1/auth/activity").bearer_auth(access).send().await.unwrap();
+            let activity =
+                stack.api(Method::GET, "/v1/auth/activity").bearer_auth(access).send().await.unwrap();
             assert_eq!(activity.status(), StatusCode::SERVICE_UNAVAILABLE);
             assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
         }
@@ -62,7 +63,8 @@ async fn fx_au_01_without_audit_service_everything_goes_on_and_nothing_is_lost()
         .await;
     }
     eventually("the service answers", PATIENCE, || async {
-        let types = grpc::audit(&stack, As::Operator).search(auth_proto::audit::v1::SearchRequest::default()).await;
+        let types =
+            grpc::audit(&stack, As::Operator).search(auth_proto::audit::v1::SearchRequest::default()).await;
         types.ok().map(drop)
     })
     .await;

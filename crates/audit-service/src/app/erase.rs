@@ -1,6 +1,8 @@
 use std::borrow::Cow;
 
-use auth_events::{Actor, ActorKind, Client, FactDetail, Outcome, Severity, Target, facts::SystemSubjectErased};
+use auth_events::{
+    Actor, ActorKind, Client, FactDetail, Outcome, Severity, Target, facts::SystemSubjectErased,
+};
 use auth_ids::{GenericUuid, UserId, Uuid};
 use chrono::{DateTime, SubsecRound, Utc};
 use clock::Clock;

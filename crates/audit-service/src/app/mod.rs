@@ -23,7 +23,9 @@ pub use arrivals::Arrival;
 pub use erase::{EraseError, Erased, Erasure, erasing_actor};
 pub use export::{ExportPart, ExportSummary};
 pub use get::GetError;
-pub use notary::{Notary, Range, RangeInvalid, Report, Retained, RetentionError, SignError, Signed, VerifyError};
+pub use notary::{
+    Notary, Range, RangeInvalid, Report, Retained, RetentionError, SignError, Signed, VerifyError,
+};
 pub use reading::Reading;
 pub use record::{Fate, Recording};
 pub use reseal::Resealed;

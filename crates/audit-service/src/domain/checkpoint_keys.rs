@@ -55,8 +55,7 @@ impl CheckpointKeys {
     }
 
     fn set_signing(&mut self, seed: &[u8; 32]) -> Result<(), CheckpointKeyInvalid> {
-        let pair =
-            KeyPair::try_from_seed(Seed::new(*seed)).map_err(|_| CheckpointKeyInvalid::WeakKey)?;
+        let pair = KeyPair::try_from_seed(Seed::new(*seed)).map_err(|_| CheckpointKeyInvalid::WeakKey)?;
         let id = id(&pair.pk);
         self.verifying.insert(id.clone(), pair.pk);
         self.signing = Some(Arc::new((id, pair)));

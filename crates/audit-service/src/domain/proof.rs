@@ -78,9 +78,7 @@ impl Proof {
 
     /// The next row.
     pub fn row(&mut self, row: ProvenRow) -> Result<(), Unfit> {
-        let damage = |kind, detail| {
-            Unfit::Damage(Damage { seq: row.seq, id: Some(row.id), kind, detail })
-        };
+        let damage = |kind, detail| Unfit::Damage(Damage { seq: row.seq, id: Some(row.id), kind, detail });
         if !row.is_intact {
             return Err(damage(DamageKind::HashMismatch, "its content is not what was recorded".to_owned()));
         }
@@ -106,7 +104,10 @@ impl Proof {
                 seq,
                 id,
                 kind: DamageKind::ChainBroken,
-                detail: format!("seq {} does not follow seq {} of class {}", row.seq, end.head.seq, row.class),
+                detail: format!(
+                    "seq {} does not follow seq {} of class {}",
+                    row.seq, end.head.seq, row.class
+                ),
             };
             let suspect = (end.head.seq > 0).then(|| broken(end.head.seq, end.id));
             return Err(Unfit::Broken(Box::new(Broken {
@@ -126,15 +127,16 @@ impl Proof {
     /// The next checkpoint, after all rows up to its `seq`.
     pub fn checkpoint(&mut self, checkpoint: Checkpoint, keys: &CheckpointKeys) -> Result<(), Damage> {
         let statement = &checkpoint.statement;
-        let damage =
-            |seq, kind, detail: String| Damage { seq, id: None, kind, detail };
+        let damage = |seq, kind, detail: String| Damage { seq, id: None, kind, detail };
         if !checkpoint.is_genuine(keys) {
-            let detail = format!("checkpoint {} was not signed by key {}", statement.number, statement.key_id);
+            let detail =
+                format!("checkpoint {} was not signed by key {}", statement.number, statement.key_id);
             return Err(damage(statement.seq, DamageKind::SignatureInvalid, detail));
         }
-        let (number, seq, digest) = self.checkpoint.as_ref().map_or((0, 0, GENESIS), |last| {
-            (last.statement.number, last.statement.seq, last.digest())
-        });
+        let (number, seq, digest) = self
+            .checkpoint
+            .as_ref()
+            .map_or((0, 0, GENESIS), |last| (last.statement.number, last.statement.seq, last.digest()));
         if statement.number != number + 1 || statement.previous != digest {
             let detail = format!("checkpoint {} does not follow checkpoint {number}", statement.number);
             return Err(damage(statement.seq, DamageKind::CheckpointMissing, detail));
@@ -162,10 +164,8 @@ impl Proof {
             if end != *head {
                 let kind = if end.seq < head.seq { DamageKind::Truncated } else { DamageKind::ChainBroken };
                 let seq = if end.seq < head.seq { self.seq + 1 } else { end.seq };
-                let detail = format!(
-                    "class {class} ends with seq {}, and should end with seq {}",
-                    end.seq, head.seq
-                );
+                let detail =
+                    format!("class {class} ends with seq {}, and should end with seq {}", end.seq, head.seq);
                 return Err(Damage { seq, id: None, kind, detail });
             }
         }
@@ -173,10 +173,10 @@ impl Proof {
     }
 
     fn end(&self, class: &str) -> End {
-        self.ends.get(class).cloned().unwrap_or(End {
-            id: None,
-            head: SignedHead { seq: 0, position: 0, hash: GENESIS.to_vec() },
-        })
+        self.ends
+            .get(class)
+            .cloned()
+            .unwrap_or(End { id: None, head: SignedHead { seq: 0, position: 0, hash: GENESIS.to_vec() } })
     }
 
     /// Whether the row that was signed is one of those that were to be seen.

@@ -31,7 +31,10 @@ fn parse(request: &EraseSubjectRequest, caller: &str) -> Result<Erasure, Request
         Some(uuid(&request.actor_id).ok_or(RequestInvalid::Actor)?)
     };
     let is_code = (1..=MAX_REASON_BYTES).contains(&request.reason.len())
-        && request.reason.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        && request
+            .reason
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
     if !is_code {
         return Err(RequestInvalid::Reason);
     }

@@ -26,7 +26,11 @@ use tonic::{Request, Response, Status};
 use tracing::{error, warn};
 
 use self::stream_error::StreamError;
-use crate::{app::{AuditLog, Notary}, domain::Reader, tail::Tail};
+use crate::{
+    app::{AuditLog, Notary},
+    domain::Reader,
+    tail::Tail,
+};
 
 /// auth-api asks for its administrators, whose rights it has checked, and for users who look at their own events.
 const READERS: &[&str] = &["auth-api", "operator"];

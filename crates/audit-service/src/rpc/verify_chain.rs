@@ -17,8 +17,7 @@ pub async fn verify_chain(
 ) -> Result<VerifyChainResponse, Status> {
     let range = Range::parse(request.from_seq, request.to_seq)
         .map_err(|invalid| status(&VerifyError::from(invalid)))?;
-    let report =
-        notary.verify(range, Some(Instant::now() + BUDGET)).await.map_err(|error| status(&error))?;
+    let report = notary.verify(range, Some(Instant::now() + BUDGET)).await.map_err(|error| status(&error))?;
     Ok(response(report))
 }
 

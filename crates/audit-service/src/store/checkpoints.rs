@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use diesel::{prelude::*, sql_query, sql_types::{BigInt, Bool}};
+use diesel::{
+    prelude::*,
+    sql_query,
+    sql_types::{BigInt, Bool},
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use crate::domain::{Checkpoint, SignedDrop, SignedHead, Statement};
@@ -85,11 +89,7 @@ pub async fn find(conn: &mut AsyncPgConnection, number: i64) -> pg::Result<Optio
 }
 
 /// At most `limit` checkpoints above `number`, in their order.
-pub async fn after(
-    conn: &mut AsyncPgConnection,
-    number: i64,
-    limit: i64,
-) -> pg::Result<Vec<Checkpoint>> {
+pub async fn after(conn: &mut AsyncPgConnection, number: i64, limit: i64) -> pg::Result<Vec<Checkpoint>> {
     let query = checkpoints::table
         .select(CheckpointRow::as_select())
         .filter(checkpoints::number.gt(number))

@@ -82,11 +82,7 @@ pub async fn erase_subject(
 }
 
 /// Deletes up to `limit` of what finds a subject's events by their address; says how many those were.
-pub async fn forget_addresses(
-    conn: &mut AsyncPgConnection,
-    subject: Uuid,
-    limit: i64,
-) -> pg::Result<usize> {
+pub async fn forget_addresses(conn: &mut AsyncPgConnection, subject: Uuid, limit: i64) -> pg::Result<usize> {
     let query = sql_query(
         "DELETE FROM ip_tags WHERE owner_id = $1 AND (tag, seq, class, recorded_at) IN \
          (SELECT tag, seq, class, recorded_at FROM ip_tags WHERE owner_id = $1 LIMIT $2)",

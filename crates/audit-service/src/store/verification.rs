@@ -151,11 +151,7 @@ pub async fn bounds(conn: &mut AsyncPgConnection) -> pg::Result<Option<(i64, i64
 }
 
 /// The last row of a class below `seq`, if one is kept.
-pub async fn last_before(
-    conn: &mut AsyncPgConnection,
-    class: &str,
-    seq: i64,
-) -> pg::Result<Option<Joint>> {
+pub async fn last_before(conn: &mut AsyncPgConnection, class: &str, seq: i64) -> pg::Result<Option<Joint>> {
     let query = events::table
         .select(Joint::as_select())
         .filter(events::class.eq(class))
@@ -165,11 +161,7 @@ pub async fn last_before(
 }
 
 /// What the first row of a class above `seq` says it follows.
-pub async fn next_link(
-    conn: &mut AsyncPgConnection,
-    class: &str,
-    seq: i64,
-) -> pg::Result<Option<Vec<u8>>> {
+pub async fn next_link(conn: &mut AsyncPgConnection, class: &str, seq: i64) -> pg::Result<Option<Vec<u8>>> {
     let query = events::table
         .select(events::prev_hash)
         .filter(events::class.eq(class))

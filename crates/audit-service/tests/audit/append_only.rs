@@ -55,7 +55,13 @@ async fn aud_02_the_serving_role_may_only_add_and_read() {
     ];
     // A partition by its name is no way past the grants of the whole.
     let leaf = leaf(&database).await;
-    let of_leaf = ["SELECT FROM {}", "INSERT INTO {} SELECT * FROM events", "UPDATE {} SET reason = 'edited'", "DELETE FROM {}", "TRUNCATE {}"];
+    let of_leaf = [
+        "SELECT FROM {}",
+        "INSERT INTO {} SELECT * FROM events",
+        "UPDATE {} SET reason = 'edited'",
+        "DELETE FROM {}",
+        "TRUNCATE {}",
+    ];
     let of_leaf: Vec<String> = of_leaf.iter().map(|change| change.replace("{}", &leaf)).collect();
     let changes = CHANGES.iter().chain(&more).copied().chain(of_leaf.iter().map(String::as_str));
     for change in changes {

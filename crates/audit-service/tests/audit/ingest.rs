@@ -158,7 +158,8 @@ async fn a_fact_that_was_confirmed_and_never_arrives_is_noticed() {
     audit.wait_for_rows(50).await;
     let log = audit.another_log();
     let publisher = auth_ids::Uuid::from_u128(7);
-    let arrival = |number, settled| Arrival { publisher, number, settled, source: Some("auth-api".to_owned()) };
+    let arrival =
+        |number, settled| Arrival { publisher, number, settled, source: Some("auth-api".to_owned()) };
     let now = SystemClock.now();
     for batch in [[arrival(2, 0), arrival(1, 0)], [arrival(5, 4), arrival(5, 4)]] {
         assert!(log.note_arrivals(&batch, now).await.unwrap().is_empty());
@@ -221,7 +222,8 @@ async fn amq_03_an_event_that_crashes_the_consumer_is_parked_and_the_others_are_
 async fn amq_05_events_that_come_in_any_order_keep_their_own_time() {
     let audit = Running::start().await;
     let person = user();
-    let times = ["2030-01-03T00:00:00Z", "2030-01-01T00:00:00Z", "2030-01-02T00:00:00Z", "2030-01-01T00:00:00Z"];
+    let times =
+        ["2030-01-03T00:00:00Z", "2030-01-01T00:00:00Z", "2030-01-02T00:00:00Z", "2030-01-01T00:00:00Z"];
     for time in times {
         audit.publish(vec![message(&with(login(person), "/time", json!(time)))]).await;
     }
@@ -229,7 +231,8 @@ async fn amq_05_events_that_come_in_any_order_keep_their_own_time() {
     let request = SearchRequest { subject_id: person.to_string(), ..SearchRequest::default() };
     let mut events = audit.client.clone().search(request).await.unwrap().into_inner().events;
     events.sort_by_key(|event| (event.occurred_at.unwrap().seconds, event.seq));
-    let days: Vec<_> = events.iter().map(|event| event.occurred_at.unwrap().seconds / 86_400 - 21_915).collect();
+    let days: Vec<_> =
+        events.iter().map(|event| event.occurred_at.unwrap().seconds / 86_400 - 21_915).collect();
     assert_eq!(days, [0, 0, 1, 2]);
     let mut seqs: Vec<_> = events.iter().map(|event| event.seq).collect();
     seqs.sort_unstable();

@@ -35,12 +35,8 @@ impl Log {
         test_support::install_crypto_provider();
         let database = TestDatabase::new("audit", migrations()).await;
         let archive = TempDir::new().unwrap();
-        let this = Self {
-            log: log_of(&database),
-            notary: notary(&database, Some(&archive)),
-            database,
-            archive,
-        };
+        let this =
+            Self { log: log_of(&database), notary: notary(&database, Some(&archive)), database, archive };
         for _ in 0..3 {
             this.record_ten().await;
             assert!(matches!(this.notary.sign_now().await, Ok(Signed::Checkpoint { .. })));
@@ -138,7 +134,11 @@ async fn a_changed_deleted_inserted_or_swapped_row_is_named() {
     let cases = [
         ("UPDATE events SET reason = 'edited' WHERE seq = 12", "hash_mismatch", 12),
         ("UPDATE events SET outcome = 'failure' WHERE seq = 1", "hash_mismatch", 1),
-        ("UPDATE events SET occurred_at = occurred_at + interval '1 microsecond' WHERE seq = 30", "hash_mismatch", 30),
+        (
+            "UPDATE events SET occurred_at = occurred_at + interval '1 microsecond' WHERE seq = 30",
+            "hash_mismatch",
+            30,
+        ),
         ("UPDATE events SET sealed_client = NULL WHERE seq = 7", "hash_mismatch", 7),
         ("UPDATE events SET detail = '{\"methods\": [\"pwd\"]}' WHERE seq = 4", "hash_mismatch", 4),
         ("UPDATE events SET hash = sha256(hash) WHERE seq = 9", "hash_mismatch", 9),
@@ -146,8 +146,12 @@ async fn a_changed_deleted_inserted_or_swapped_row_is_named() {
         ("DELETE FROM events WHERE seq BETWEEN 13 AND 17", "missing", 13),
         ("DELETE FROM events WHERE seq = 1", "missing", 1),
         ("DELETE FROM events WHERE class = 'routine'", "checkpoint_mismatch", 9),
-        ("UPDATE events SET seq = -1 WHERE seq = 14; UPDATE events SET seq = 14 WHERE seq = 15; \
-          UPDATE events SET seq = 15 WHERE seq = -1", "hash_mismatch", 14),
+        (
+            "UPDATE events SET seq = -1 WHERE seq = 14; UPDATE events SET seq = 14 WHERE seq = 15; \
+          UPDATE events SET seq = 15 WHERE seq = -1",
+            "hash_mismatch",
+            14,
+        ),
         (copy, "hash_mismatch", 31),
         ("UPDATE checkpoints SET seq = 19 WHERE seq = 20", "signature_invalid", 19),
         ("DELETE FROM checkpoints WHERE seq = 20", "checkpoint_missing", 30),

@@ -2,7 +2,7 @@
 
 use audit_service::{
     app::Notary,
-    domain::{Class, Event, CheckpointKeys, chain::RowContent},
+    domain::{CheckpointKeys, Class, Event, chain::RowContent},
     startup::migrations,
     store::{self, chain::NewRow},
 };
@@ -185,7 +185,8 @@ async fn the_command_makes_months_and_lists_them() {
 async fn migrate_up_writes_how_long_events_are_kept() {
     test_support::install_crypto_provider();
     let database = TestDatabase::new("audit", migrations()).await;
-    let output = cli::run(&database, None, &["--audit-retention", "security=700d,routine=40d", "migrate", "up"]);
+    let output =
+        cli::run(&database, None, &["--audit-retention", "security=700d,routine=40d", "migrate", "up"]);
     assert!(output.status.success(), "{output:?}");
     let days = sql::number(&database.admin(), "(SELECT sum(keep_days) FROM classes)").await;
     assert_eq!(days, 740);

@@ -4,7 +4,7 @@ mod retention;
 mod sign;
 mod verify;
 
-pub use retention::{RetentionError, Retained};
+pub use retention::{Retained, RetentionError};
 pub use sign::{SignError, Signed};
 pub use verify::{Range, RangeInvalid, Report, VerifyError};
 
@@ -40,8 +40,7 @@ impl Notary {
         };
         let mut conn = self.database.connection().await?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let listed =
-            store::checkpoints::before(&mut conn, before.unwrap_or(i64::MAX), limit).await?;
+        let listed = store::checkpoints::before(&mut conn, before.unwrap_or(i64::MAX), limit).await?;
         Ok((listed, archived))
     }
 

@@ -43,7 +43,10 @@ impl Notary {
             return Ok(retained);
         }
         if !self.signs() {
-            warn!("Kept {} partitions whose time is over: there is no key to sign where they end", over.len());
+            warn!(
+                "Kept {} partitions whose time is over: there is no key to sign where they end",
+                over.len()
+            );
             return Ok(retained);
         }
         // Of a log in which nothing has happened since, too.

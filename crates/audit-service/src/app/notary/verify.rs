@@ -174,7 +174,8 @@ impl Notary {
         deadline: Option<Instant>,
     ) -> Result<Walked, VerifyError> {
         let first_number = proof.next_checkpoint();
-        let mut checkpoints = Checkpoints { notary: self, next: first_number, read: VecDeque::new(), is_over: false };
+        let mut checkpoints =
+            Checkpoints { notary: self, next: first_number, read: VecDeque::new(), is_over: false };
         let chunks = stream::iter((start..=end).step_by(usize::try_from(CHUNK).unwrap_or(1)));
         let chunks = chunks.map(|first| self.chunk(first - 1, (first + CHUNK - 1).min(end)));
         let mut chunks = std::pin::pin!(chunks.buffered(AT_ONCE));
@@ -190,7 +191,8 @@ impl Notary {
                     Err(Unfit::Broken(broken)) => {
                         let mut conn = self.database.connection().await?;
                         let next =
-                            store::verification::next_link(&mut conn, &broken.class, broken.damage.seq).await?;
+                            store::verification::next_link(&mut conn, &broken.class, broken.damage.seq)
+                                .await?;
                         let is_followed = next.is_some_and(|next| next == broken.hash);
                         let suspect = broken.suspect.filter(|_| is_followed);
                         return Ok(Walked::Damaged(suspect.unwrap_or(broken.damage)));
@@ -239,7 +241,8 @@ impl Notary {
         let signed = archived.statement.seq;
         let at = archived.statement.signed_at;
         Ok(Err(if signed > end {
-            let detail = format!("the archive knows of {at} that the log had seq {signed}, and it ends with {end}");
+            let detail =
+                format!("the archive knows of {at} that the log had seq {signed}, and it ends with {end}");
             Damage { seq: end + 1, id: None, kind: DamageKind::Truncated, detail }
         } else {
             let detail = format!("the archive has a checkpoint {number} of {at} that the log does not have");
@@ -269,8 +272,7 @@ impl Checkpoints<'_> {
         loop {
             if self.read.is_empty() && !self.is_over {
                 let mut conn = self.notary.database.connection().await?;
-                self.read =
-                    store::checkpoints::after(&mut conn, self.next - 1, CHECKPOINTS).await?.into();
+                self.read = store::checkpoints::after(&mut conn, self.next - 1, CHECKPOINTS).await?.into();
                 self.is_over = self.read.len() < usize::try_from(CHECKPOINTS).unwrap_or_default();
                 self.next = self.read.back().map_or(self.next, |last| last.statement.number + 1);
             }
@@ -297,12 +299,7 @@ fn prove(rows: Vec<Row>) -> Vec<ProvenRow> {
 }
 
 /// Whether the rows end where the heads say, and where it was signed last.
-fn ends_well(
-    proof: &Proof,
-    heads: &Heads,
-    highest: i64,
-    newest: Option<&Checkpoint>,
-) -> Result<(), Damage> {
+fn ends_well(proof: &Proof, heads: &Heads, highest: i64, newest: Option<&Checkpoint>) -> Result<(), Damage> {
     let heads_of = heads.chains.iter().map(|(class, head)| {
         let hash = head.hash.to_vec();
         (class.name().to_owned(), SignedHead { seq: head.seq, position: head.position, hash })
