@@ -1,18 +1,19 @@
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
+use chrono::TimeDelta;
 use sealing::KeyRing;
 use secrecy::ExposeSecret;
 use service_runtime::Problems;
-use url::Url;
 
 use crate::{
-    archive::ArchiveSettings,
+    archive::{Archive, S3Settings},
     domain::{CheckpointKeys, Class},
 };
 
 /// A message may come again for that long, and its id is remembered no longer than its row.
 const LEAST_DAYS: i32 = 35;
 const MOST_DAYS: i32 = 36_500;
+
 
 /// The service's own flags and variables.
 #[derive(Clone, clap::Args)]
@@ -33,6 +34,27 @@ pub struct Settings {
     /// A file that holds them.
     #[arg(long, env = "AUDIT_PERSONAL_KEYS_FILE", value_name = "PATH")]
     audit_personal_keys_file: Option<PathBuf>,
+    /// Where copies of the log go: s3://bucket/prefix, or file:///directory, which must exist. Without it there are none.
+    #[arg(long, env = "AUDIT_ARCHIVE_URL", value_name = "URL")]
+    audit_archive_url: Option<String>,
+    /// How old an event gets before it is copied, at most.
+    #[arg(long, env = "AUDIT_ARCHIVE_PERIOD", default_value = "1h", value_name = "DURATION")]
+    audit_archive_period: String,
+    /// The S3-compatible store, if it is not AWS itself.
+    #[arg(long, env = "AUDIT_ARCHIVE_S3_ENDPOINT", value_name = "URL")]
+    audit_archive_s3_endpoint: Option<String>,
+    /// The region of the bucket.
+    #[arg(long, env = "AUDIT_ARCHIVE_S3_REGION", value_name = "REGION")]
+    audit_archive_s3_region: Option<String>,
+    /// Who writes to the bucket; without it the role that the machine has.
+    #[arg(long, env = "AUDIT_ARCHIVE_S3_ACCESS_KEY_ID", value_name = "ID")]
+    audit_archive_s3_access_key_id: Option<String>,
+    /// The secret of that key.
+    #[arg(long, env = "AUDIT_ARCHIVE_S3_SECRET_ACCESS_KEY", hide_env_values = true, value_name = "SECRET")]
+    audit_archive_s3_secret_access_key: Option<String>,
+    /// A file that holds it.
+    #[arg(long, env = "AUDIT_ARCHIVE_S3_SECRET_ACCESS_KEY_FILE", value_name = "PATH")]
+    audit_archive_s3_secret_access_key_file: Option<PathBuf>,
     /// The private key that signs checkpoints: 32 bytes in unpadded URL-safe base64, as `keys generate` prints it. Whoever can change the log must
     /// not have it. Without one this process signs nothing and drops nothing.
     #[arg(long, env = "AUDIT_CHECKPOINT_KEY", hide_env_values = true, value_name = "KEY")]
@@ -43,19 +65,6 @@ pub struct Settings {
     /// The public halves of keys that signed before, separated by commas. With these alone the log can be verified.
     #[arg(long, env = "AUDIT_CHECKPOINT_PUBLIC_KEYS", default_value = "", value_name = "KEYS")]
     audit_checkpoint_public_keys: String,
-    /// Where checkpoints are kept outside of the database: `file:///directory` or `s3://bucket/prefix`. What it does not say is in the usual
-    /// variables `AWS_…`.
-    #[arg(long, env = "AUDIT_ARCHIVE_URL", value_name = "URL")]
-    audit_archive_url: Option<String>,
-    /// The access key id for the bucket, in place of `AWS_ACCESS_KEY_ID`.
-    #[arg(long, env = "AUDIT_ARCHIVE_ACCESS_KEY_ID", value_name = "ID")]
-    audit_archive_access_key_id: Option<String>,
-    /// Its secret, in place of `AWS_SECRET_ACCESS_KEY`.
-    #[arg(long, env = "AUDIT_ARCHIVE_SECRET_ACCESS_KEY", hide_env_values = true, value_name = "SECRET")]
-    audit_archive_secret_access_key: Option<String>,
-    /// A file that holds it.
-    #[arg(long, env = "AUDIT_ARCHIVE_SECRET_ACCESS_KEY_FILE", value_name = "PATH")]
-    audit_archive_secret_access_key_file: Option<PathBuf>,
     /// How long each class of events is kept, at least 35 days: `routine` is refreshed sessions, `security` the rest. `migrate up` writes it into the
     /// database, where the serving role cannot change it.
     #[arg(
@@ -76,10 +85,12 @@ pub struct Config {
     pub cursor_keys: KeyRing,
     /// The keys that seal the keys of people's data.
     pub personal_keys: KeyRing,
+    /// Where copies of the log go.
+    pub archive: Option<Archive>,
+    /// How old an event gets before it is copied.
+    pub archive_period: TimeDelta,
     /// The keys that sign and verify checkpoints.
     pub checkpoint_keys: CheckpointKeys,
-    /// Where checkpoints are kept outside of the database.
-    pub archive: Option<ArchiveSettings>,
     /// For how many days each class is kept.
     pub retention: Vec<(Class, i32)>,
 }
@@ -100,17 +111,35 @@ impl Config {
             settings.audit_personal_keys,
             settings.audit_personal_keys_file,
         );
+        let archive_period = problems
+            .parse_duration("AUDIT_ARCHIVE_PERIOD", &settings.audit_archive_period)
+            .and_then(|period| TimeDelta::from_std(period).ok());
+        let s3 = S3Settings {
+            endpoint: settings.audit_archive_s3_endpoint,
+            region: settings.audit_archive_s3_region,
+            access_key_id: settings.audit_archive_s3_access_key_id,
+            secret_access_key: problems.optional_secret(
+                "AUDIT_ARCHIVE_S3_SECRET_ACCESS_KEY",
+                settings.audit_archive_s3_secret_access_key,
+                settings.audit_archive_s3_secret_access_key_file,
+            ),
+        };
+        if s3.access_key_id.is_some() != s3.secret_access_key.is_some() {
+            let why = "is one half; both are needed, or neither";
+            problems.add("AUDIT_ARCHIVE_S3_ACCESS_KEY_ID", why);
+        }
+        let archive = match settings.audit_archive_url.map(|url| Archive::new(&url, &s3)).transpose() {
+            Ok(archive) => archive,
+            Err(error) => {
+                problems.add("AUDIT_ARCHIVE_URL", format_args!("cannot be used: {error:#}"));
+                None
+            }
+        };
         let checkpoint_keys = checkpoint_keys(
             problems,
             settings.audit_checkpoint_key,
             settings.audit_checkpoint_key_file,
             &settings.audit_checkpoint_public_keys,
-        );
-        let archive = archive(
-            problems,
-            settings.audit_archive_url.as_deref(),
-            settings.audit_archive_access_key_id,
-            (settings.audit_archive_secret_access_key, settings.audit_archive_secret_access_key_file),
         );
         let retention = problems.parse_list::<Retention>("AUDIT_RETENTION", &settings.audit_retention);
         Some(Self {
@@ -118,7 +147,8 @@ impl Config {
             cursor_keys: cursor_keys?,
             personal_keys: personal_keys?,
             checkpoint_keys: checkpoint_keys?,
-            archive: archive?,
+            archive,
+            archive_period: archive_period?,
             retention: retention?.into_iter().map(|Retention(class, days)| (class, days)).collect(),
         })
     }
@@ -172,27 +202,6 @@ fn checkpoint_keys(
     }
 }
 
-/// `Some(None)` when there is none, and that is all right.
-#[expect(clippy::option_option, reason = "None is a mistake that was reported")]
-fn archive(
-    problems: &mut Problems,
-    url: Option<&str>,
-    access_key_id: Option<String>,
-    (secret, secret_file): (Option<String>, Option<PathBuf>),
-) -> Option<Option<ArchiveSettings>> {
-    let before = problems.len();
-    let secret_access_key = problems.optional_secret("AUDIT_ARCHIVE_SECRET_ACCESS_KEY", secret, secret_file);
-    (problems.len() == before).then_some(())?;
-    let Some(url) = url.filter(|url| !url.is_empty()) else { return Some(None) };
-    let url: Url = problems.parse("AUDIT_ARCHIVE_URL", url)?;
-    if !matches!(url.scheme(), "file" | "s3") {
-        problems.add("AUDIT_ARCHIVE_URL", "is neither file:///directory nor s3://bucket/prefix");
-        return None;
-    }
-    let access_key_id = access_key_id.filter(|id| !id.is_empty());
-    Some(Some(ArchiveSettings { url, access_key_id, secret_access_key }))
-}
-
 fn key_ring(
     problems: &mut Problems,
     name: &'static str,
@@ -220,13 +229,16 @@ mod tests {
             audit_cursor_keys_file: None,
             audit_personal_keys: keys.map(str::to_owned),
             audit_personal_keys_file: None,
+            audit_archive_url: None,
+            audit_archive_period: "1h".to_owned(),
+            audit_archive_s3_endpoint: None,
+            audit_archive_s3_region: None,
+            audit_archive_s3_access_key_id: None,
+            audit_archive_s3_secret_access_key: None,
+            audit_archive_s3_secret_access_key_file: None,
             audit_checkpoint_key: keys.map(|keys| keys.trim_start_matches("k1:").to_owned()),
             audit_checkpoint_key_file: None,
             audit_checkpoint_public_keys: String::new(),
-            audit_archive_url: Some("file:///tmp/archive".to_owned()),
-            audit_archive_access_key_id: None,
-            audit_archive_secret_access_key: None,
-            audit_archive_secret_access_key_file: None,
             audit_retention: "security=400d,routine=35d".to_owned(),
         }
     }
@@ -279,6 +291,29 @@ mod tests {
         assert!(problems.is_empty());
         assert_eq!(config.grpc_listen.port(), 0);
         assert_eq!(config.retention, [(Class::Security, 400), (Class::Routine, 35)]);
-        assert!(config.archive.is_some());
+    }
+
+    #[test]
+    fn an_archive_is_a_directory_or_a_bucket() {
+        let keys = Some("k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8");
+        let directory = tempfile::tempdir().unwrap();
+        let directory = format!("file://{}", directory.path().display());
+        for (url, good) in [
+            (&*directory, true),
+            ("s3://bucket/audit/log", true),
+            ("file:///nowhere/at/all", false),
+            ("ftp://example.org", false),
+            ("backup", false),
+        ] {
+            let mut problems = Problems::new();
+            let settings = Settings {
+                audit_archive_url: Some(url.to_owned()),
+                audit_archive_s3_endpoint: Some("http://127.0.0.1:9000".to_owned()),
+                ..settings("127.0.0.1:0", keys)
+            };
+            let config = Config::parse(settings, &mut problems);
+            assert_eq!(problems.is_empty(), good, "{url}: {problems}");
+            assert_eq!(config.is_some_and(|config| config.archive.is_some()), good, "{url}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 pub mod app;
 pub mod archive;
-pub mod commands;
+mod commands;
 pub mod config;
 pub mod consumer;
 pub mod domain;

@@ -15,7 +15,7 @@ use tonic::service::Routes;
 
 use crate::{
     app::{AuditLog, Notary},
-    archive::Archive,
+    archive::Upkeep,
     config::Config,
     consumer::{self, Recorder},
     metrics::Metrics,
@@ -42,6 +42,7 @@ pub struct Application {
     log: AuditLog,
     notary: Notary,
     metrics: Metrics,
+    archive: Option<Upkeep>,
 }
 
 impl Application {
@@ -57,10 +58,11 @@ impl Application {
         database.register_metrics(registry)?;
         let bus = EventBus::new(&common.amqp_url, "audit-service", registry)?;
         let log = AuditLog::new(database.clone(), config.cursor_keys, config.personal_keys);
-        let archive = config.archive.as_ref().map(Archive::open).transpose()?;
-        let notary = Notary::new(database.clone(), config.checkpoint_keys, archive);
+        let notary = Notary::new(database.clone(), config.checkpoint_keys, config.archive.clone());
         let metrics = Metrics::register(registry, Arc::new(SystemClock))?;
-        Ok(Self { server, database, bus, log, notary, metrics })
+        let upkeep = |archive| Upkeep::new(database.clone(), archive, Arc::new(SystemClock), config.archive_period);
+        let archive = config.archive.map(upkeep);
+        Ok(Self { server, database, bus, log, notary, metrics, archive })
     }
 
     /// The address at which gRPC is served.
@@ -92,6 +94,9 @@ impl Application {
         let retaining = vouching::retain(self.notary.clone(), self.log.clone(), lifecycle.stopping());
         lifecycle.spawn("audit partitions", after_migrations(&database, retaining, lifecycle.stopping()));
 
+        if let Some(archive) = self.archive {
+            lifecycle.spawn("audit archive", archive.run(lifecycle.stopping()));
+        }
         let tail = Tail::new(self.log.clone());
         lifecycle.spawn("audit tail", tail.clone().run(lifecycle.stopping()));
 

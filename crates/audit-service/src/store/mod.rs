@@ -6,6 +6,7 @@ pub mod events;
 pub mod keys;
 pub mod partitions;
 pub mod producers;
+pub mod rows;
 pub mod search;
 mod statement;
 pub mod verification;

@@ -2,7 +2,7 @@
 
 use audit_service::{
     app::{AuditLog, Notary, SignError, Signed},
-    archive::{Archive, ArchiveSettings},
+    archive::{Archive, S3Settings},
     domain::CheckpointKeys,
     startup::migrations,
     store,
@@ -97,8 +97,8 @@ impl Log {
 
 fn notary(database: &TestDatabase, archive: Option<&TempDir>) -> Notary {
     let archive = archive.map(|archive| {
-        let url = format!("file://{}", archive.path().display()).parse().unwrap();
-        Archive::open(&ArchiveSettings { url, access_key_id: None, secret_access_key: None }).unwrap()
+        let url = format!("file://{}", archive.path().display());
+        Archive::new(&url, &S3Settings::default()).unwrap()
     });
     let keys = CheckpointKeys::parse(Some(CHECKPOINT_KEY), &[]).unwrap();
     Notary::new(database.database("notary"), keys, archive)

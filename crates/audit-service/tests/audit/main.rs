@@ -3,14 +3,18 @@
 
 mod access;
 mod append_only;
+mod archive;
 mod cli;
 mod erasure;
 mod facts;
+mod hostile;
 mod ingest;
 mod integrity;
 mod migrations;
 mod outages;
 mod retention;
 mod running;
+mod scope;
 mod search;
 mod sql;
+mod streams;

@@ -60,8 +60,9 @@ impl Running {
             grpc_listen: "127.0.0.1:0".parse().unwrap(),
             cursor_keys: KeyRing::parse(CURSOR_KEYS).unwrap(),
             personal_keys: KeyRing::parse(PERSONAL_KEYS).unwrap(),
-            checkpoint_keys: CheckpointKeys::parse(Some(CHECKPOINT_KEY), &[]).unwrap(),
             archive: None,
+            archive_period: chrono::TimeDelta::hours(1),
+            checkpoint_keys: CheckpointKeys::parse(Some(CHECKPOINT_KEY), &[]).unwrap(),
             retention: Vec::new(),
         };
         let lifecycle = Lifecycle::new(common.shutdown);

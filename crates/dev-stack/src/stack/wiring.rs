@@ -323,7 +323,9 @@ fn mailer_keys(secrets: &Secrets) -> anyhow::Result<String> {
     secrets.keep("mailer-public-key", String::new)
 }
 
+/// The URL of a directory, which is made.
 fn directory_url(directory: &Path) -> anyhow::Result<String> {
+    std::fs::create_dir_all(directory)?;
     let url = Url::from_directory_path(std::path::absolute(directory)?);
     Ok(url.map_err(|()| anyhow!("{} is no absolute path", directory.display()))?.into())
 }
