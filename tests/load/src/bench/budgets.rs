@@ -162,7 +162,7 @@ impl Row {
                 demand: Demand::AtLeast(0.85),
                 ceiling: Ceiling::Measured,
                 how: "A closed loop with as many connections as give the best rate, found out before the first run. Limits by address and the \
-                      captcha are off; 2,000 users take turns. The ceiling is the fastest Argon2id kernel at the same parameters, on all \
+                      captcha are off; 500 users take turns, each in a browser that is known. The ceiling is the fastest Argon2id kernel at the same parameters, on all \
                       cores, with nothing beside it.",
             },
             Self::MeUnderStorm => Budget {
