@@ -14,7 +14,6 @@ use crate::{
 const LEAST_DAYS: i32 = 35;
 const MOST_DAYS: i32 = 36_500;
 
-
 /// The service's own flags and variables.
 #[derive(Clone, clap::Args)]
 pub struct Settings {
@@ -295,6 +294,7 @@ mod tests {
 
     #[test]
     fn an_archive_is_a_directory_or_a_bucket() {
+        test_support::install_crypto_provider();
         let keys = Some("k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8");
         let directory = tempfile::tempdir().unwrap();
         let directory = format!("file://{}", directory.path().display());

@@ -60,7 +60,8 @@ impl Application {
         let log = AuditLog::new(database.clone(), config.cursor_keys, config.personal_keys);
         let notary = Notary::new(database.clone(), config.checkpoint_keys, config.archive.clone());
         let metrics = Metrics::register(registry, Arc::new(SystemClock))?;
-        let upkeep = |archive| Upkeep::new(database.clone(), archive, Arc::new(SystemClock), config.archive_period);
+        let upkeep =
+            |archive| Upkeep::new(database.clone(), archive, Arc::new(SystemClock), config.archive_period);
         let archive = config.archive.map(upkeep);
         Ok(Self { server, database, bus, log, notary, metrics, archive })
     }

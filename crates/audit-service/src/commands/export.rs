@@ -113,8 +113,8 @@ async fn to_file(
     let mut unfinished = file.as_os_str().to_owned();
     unfinished.push(".part");
     let unfinished = PathBuf::from(unfinished);
-    let mut target =
-        std::fs::File::create(&unfinished).with_context(|| format!("cannot write {}", unfinished.display()))?;
+    let mut target = std::fs::File::create(&unfinished)
+        .with_context(|| format!("cannot write {}", unfinished.display()))?;
     let summary = write(log, criteria, format, &mut target).await?;
     target.sync_all()?;
     std::fs::rename(&unfinished, file).with_context(|| format!("cannot write {name}"))?;

@@ -27,6 +27,8 @@ pub struct Proof {
     ends: BTreeMap<String, End>,
     /// The last row of all.
     seq: i64,
+    /// The first `seq` that no row had.
+    first_gap: Option<i64>,
     /// The last checkpoint.
     checkpoint: Option<Checkpoint>,
     pub rows: u64,
@@ -67,7 +69,7 @@ impl Proof {
         checkpoint: Option<Checkpoint>,
     ) -> Self {
         let ends = ends.into_iter().map(|(class, head)| (class, End { id: None, head })).collect();
-        Self { ends, seq, checkpoint, rows: 0, checkpoints: 0 }
+        Self { ends, seq, first_gap: None, checkpoint, rows: 0, checkpoints: 0 }
     }
 
     /// The number of the checkpoint that comes next.
@@ -82,11 +84,14 @@ impl Proof {
         if !row.is_intact {
             return Err(damage(DamageKind::HashMismatch, "its content is not what was recorded".to_owned()));
         }
+        if row.seq > self.seq + 1 {
+            self.first_gap.get_or_insert(self.seq + 1);
+        }
         let end = self.end(&row.class);
         if row.position > end.head.position + 1 {
             let (first, last) = (end.head.position + 1, row.position - 1);
             return Err(Unfit::Damage(Damage {
-                seq: self.seq + 1,
+                seq: self.first_gap.unwrap_or(row.seq),
                 id: None,
                 kind: DamageKind::Missing,
                 detail: format!(
@@ -117,15 +122,20 @@ impl Proof {
                 hash: row.hash,
             })));
         }
-        self.seq = row.seq;
+        self.seq = self.seq.max(row.seq);
         self.rows += 1;
         let head = SignedHead { seq: row.seq, position: row.position, hash: row.hash };
         self.ends.insert(row.class, End { id: Some(row.id), head });
         Ok(())
     }
 
-    /// The next checkpoint, after all rows up to its `seq`.
-    pub fn checkpoint(&mut self, checkpoint: Checkpoint, keys: &CheckpointKeys) -> Result<(), Damage> {
+    /// The next checkpoint, after all rows up to its `seq`; `is_end` when there are none behind it either.
+    pub fn checkpoint(
+        &mut self,
+        checkpoint: Checkpoint,
+        is_end: bool,
+        keys: &CheckpointKeys,
+    ) -> Result<(), Damage> {
         let statement = &checkpoint.statement;
         let damage = |seq, kind, detail: String| Damage { seq, id: None, kind, detail };
         if !checkpoint.is_genuine(keys) {
@@ -145,6 +155,14 @@ impl Proof {
             let end = self.end(class).head;
             // Rows behind which the chain begins cannot be looked at any more.
             if end != *signed && self.is_seen(class, signed) {
+                if end.position < signed.position {
+                    let kind = if is_end { DamageKind::Truncated } else { DamageKind::Missing };
+                    let detail = format!(
+                        "class {class} ends with seq {}; checkpoint {} of {} knows of seq {}",
+                        end.seq, statement.number, statement.signed_at, signed.seq
+                    );
+                    return Err(damage(self.first_gap.unwrap_or(self.seq + 1), kind, detail));
+                }
                 let detail = format!(
                     "checkpoint {} of {} says that class {class} ended with another row; what was recorded after seq {seq} was written anew",
                     statement.number, statement.signed_at

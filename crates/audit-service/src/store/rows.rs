@@ -30,12 +30,7 @@ struct Truth {
 }
 
 /// The rows behind `after` up to `end`, in their order, at most `limit`.
-pub async fn raw(
-    conn: &mut AsyncPgConnection,
-    after: i64,
-    end: i64,
-    limit: i64,
-) -> pg::Result<Vec<RawRow>> {
+pub async fn raw(conn: &mut AsyncPgConnection, after: i64, end: i64, limit: i64) -> pg::Result<Vec<RawRow>> {
     let query = sql_query(
         "SELECT seq, row_to_json(events)::text AS line, encode(hash, 'hex') AS hash FROM events \
          WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3",
@@ -44,11 +39,7 @@ pub async fn raw(
 }
 
 /// Whether the first row behind `after` was recorded before `time`.
-pub async fn is_older(
-    conn: &mut AsyncPgConnection,
-    after: i64,
-    time: DateTime<Utc>,
-) -> pg::Result<bool> {
+pub async fn is_older(conn: &mut AsyncPgConnection, after: i64, time: DateTime<Utc>) -> pg::Result<bool> {
     let query = sql_query(
         "SELECT coalesce((SELECT recorded_at < $2 FROM events WHERE seq > $1 ORDER BY seq LIMIT 1), false) AS truth",
     );

@@ -107,7 +107,8 @@ async fn rows_can_be_made_of_the_archive_again_and_nothing_personal_can_be_read_
     let mut conn = admin.connection().await.unwrap();
     for line in &lines {
         let line = line.replace('\'', "''");
-        let insert = format!("INSERT INTO restored SELECT * FROM json_populate_record(NULL::events, '{line}')");
+        let insert =
+            format!("INSERT INTO restored SELECT * FROM json_populate_record(NULL::events, '{line}')");
         conn.batch_execute(&insert).await.unwrap();
     }
     drop(conn);

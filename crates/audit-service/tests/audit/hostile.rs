@@ -6,7 +6,9 @@ use audit_service::{
     app::{Search, SearchError},
     domain::{Criteria, PageSize, Place, Reader},
 };
-use auth_proto::audit::v1::{EventFilter, ExportRequest, GetRequest, SearchRequest, StatsRequest, TailRequest};
+use auth_proto::audit::v1::{
+    EventFilter, ExportRequest, GetRequest, SearchRequest, StatsRequest, TailRequest,
+};
 use chrono::{TimeDelta, Utc};
 use clock::ManualClock;
 use serde_json::json;
@@ -48,7 +50,13 @@ fn injections() -> Vec<String> {
         "x' AND 1=(SELECT count(*) FROM pg_class) AND 'x'='x",
     ];
     let wrapped = cores.iter().flat_map(|core| {
-        [(*core).to_owned(), format!("x{core}"), format!("{core}/**/"), format!("({core})"), format!("'{core}'")]
+        [
+            (*core).to_owned(),
+            format!("x{core}"),
+            format!("{core}/**/"),
+            format!("({core})"),
+            format!("'{core}'"),
+        ]
     });
     wrapped.filter(|text| text.len() <= 128).collect()
 }
@@ -70,7 +78,8 @@ async fn aud_07_what_is_searched_for_is_taken_literally() {
 
     let mut client = audit.client.clone();
     for (text, event) in injections.iter().zip(&events[2..]) {
-        let found = client.search(SearchRequest { q: text.clone(), page_size: 100, ..Default::default() }).await;
+        let found =
+            client.search(SearchRequest { q: text.clone(), page_size: 100, ..Default::default() }).await;
         let found: Vec<_> = found.unwrap().into_inner().events.into_iter().map(|event| event.id).collect();
         // "_" is a part of some types, though of none of these.
         assert_eq!(found, [facts::id(event)], "{text}");

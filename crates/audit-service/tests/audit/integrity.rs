@@ -131,6 +131,13 @@ async fn a_changed_deleted_inserted_or_swapped_row_is_named() {
     let copy = "INSERT INTO events SELECT class, 31, position + 1, gen_random_uuid(), type, version, source, occurred_at, recorded_at, \
                 subject_id, actor_kind, actor_id, actor_name, outcome, severity, reason, target_kind, target_id, request_id, trace_id, \
                 detail, sealed_client, sealed_detail, hash, sha256(hash) FROM events WHERE seq = 30";
+    let again = copy
+        .replace("class, 31, position + 1, gen_random_uuid()", "class, seq, position, id")
+        .replace("occurred_at, recorded_at", "occurred_at, recorded_at + interval '1 microsecond'")
+        .replace(
+            "hash, sha256(hash) FROM events WHERE seq = 30",
+            "sha256(prev_hash), hash FROM events WHERE seq = 12",
+        );
     let cases = [
         ("UPDATE events SET reason = 'edited' WHERE seq = 12", "hash_mismatch", 12),
         ("UPDATE events SET outcome = 'failure' WHERE seq = 1", "hash_mismatch", 1),
@@ -145,14 +152,15 @@ async fn a_changed_deleted_inserted_or_swapped_row_is_named() {
         ("DELETE FROM events WHERE seq = 12", "missing", 12),
         ("DELETE FROM events WHERE seq BETWEEN 13 AND 17", "missing", 13),
         ("DELETE FROM events WHERE seq = 1", "missing", 1),
-        ("DELETE FROM events WHERE class = 'routine'", "checkpoint_mismatch", 9),
+        ("DELETE FROM events WHERE class = 'routine'", "missing", 3),
         (
             "UPDATE events SET seq = -1 WHERE seq = 14; UPDATE events SET seq = 14 WHERE seq = 15; \
           UPDATE events SET seq = 15 WHERE seq = -1",
             "hash_mismatch",
             14,
         ),
-        (copy, "hash_mismatch", 31),
+        (copy, "chain_broken", 31),
+        (&again, "hash_mismatch", 12),
         ("UPDATE checkpoints SET seq = 19 WHERE seq = 20", "signature_invalid", 19),
         ("DELETE FROM checkpoints WHERE seq = 20", "checkpoint_missing", 30),
         ("UPDATE chain_heads SET hash = sha256(hash) WHERE class = 'security'", "chain_broken", 30),

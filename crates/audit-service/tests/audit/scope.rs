@@ -87,7 +87,13 @@ fn many_filters(people: &[Uuid], events: &[Event]) -> Vec<Filter> {
     singles.push(Filter { q: Some(text(&people[0].to_string())), ..any() });
     singles.push(Filter { q: Some(text(&events[7].id.to_string())), ..any() });
     let now = Utc::now();
-    for (from, to) in [(Some(-200), None), (None, Some(-2)), (Some(-60), Some(60)), (Some(60), None), (Some(-9000), Some(-100))] {
+    for (from, to) in [
+        (Some(-200), None),
+        (None, Some(-2)),
+        (Some(-60), Some(60)),
+        (Some(60), None),
+        (Some(-9000), Some(-100)),
+    ] {
         let at = |minutes: Option<i64>| minutes.map(|minutes| now + TimeDelta::minutes(minutes));
         singles.push(any().with_times(at(from), at(to)).unwrap());
     }
@@ -104,7 +110,8 @@ fn many_filters(people: &[Uuid], events: &[Event]) -> Vec<Filter> {
         q: a.q.clone().or_else(|| b.q.clone()),
     };
     let pairs = singles.iter().enumerate().map(|(n, one)| and(one, &singles[(n * 7 + 3) % singles.len()]));
-    let pairs: Vec<_> = pairs.filter(|filter| filter.from.zip(filter.to).is_none_or(|(from, to)| from <= to)).collect();
+    let pairs: Vec<_> =
+        pairs.filter(|filter| filter.from.zip(filter.to).is_none_or(|(from, to)| from <= to)).collect();
     singles.into_iter().chain(pairs).collect()
 }
 
@@ -189,8 +196,7 @@ async fn aud_10_a_scope_holds_for_every_way_of_reading() {
     let ids: Vec<_> = told.events.iter().map(|event| (&*event.id, &*event.ip)).collect();
     assert_eq!((ids, told.up_to_seq), (vec![(&*own, "")], 3));
 
-    let request =
-        ExportRequest { filter: None, scope: scope.clone(), format: ExportFormat::Ndjson.into() };
+    let request = ExportRequest { filter: None, scope: scope.clone(), format: ExportFormat::Ndjson.into() };
     let mut stream = client.export(request).await.unwrap().into_inner();
     let mut file = Vec::new();
     while let Some(part) = stream.message().await.unwrap() {
@@ -201,7 +207,8 @@ async fn aud_10_a_scope_holds_for_every_way_of_reading() {
     let file = String::from_utf8(file).unwrap();
     assert!(file.lines().count() == 1 && file.contains(&own) && !file.contains("192.0.2.7"), "{file}");
 
-    let by_address = SearchRequest { ip: "192.0.2.7".into(), scope: scope.clone(), ..SearchRequest::default() };
+    let by_address =
+        SearchRequest { ip: "192.0.2.7".into(), scope: scope.clone(), ..SearchRequest::default() };
     forbidden(&client.search(by_address).await.unwrap_err());
     let filter = Some(proto::EventFilter { ip: "192.0.2.7".into(), ..Default::default() });
     let request = TailRequest { filter: filter.clone(), scope: scope.clone(), after_seq: None };

@@ -136,8 +136,10 @@ async fn an_export_has_every_event_that_matches_once_and_in_order() {
 
     let request = ExportRequest { filter: filter.clone(), scope: None, format: ExportFormat::Ndjson.into() };
     let (file, summary) = export(&audit, request).await;
-    let lines: Vec<serde_json::Value> =
-        file.split_inclusive(|byte| *byte == b'\n').map(|line| serde_json::from_slice(line).unwrap()).collect();
+    let lines: Vec<serde_json::Value> = file
+        .split_inclusive(|byte| *byte == b'\n')
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect();
     let found: Vec<_> = lines.iter().map(facts::id).collect();
     assert_eq!(found, expected);
     assert_eq!(lines[0]["client"]["ip"], "192.0.2.7");

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How many rows are read at a time: some MiB.
-const CHUNK: i64 = 2_000;
+const CHUNK: i64 = 4_000;
 /// How many such chunks are read and hashed at once.
 const AT_ONCE: usize = 2;
 /// How many checkpoints are read at a time.
@@ -163,7 +163,10 @@ impl Notary {
         }
         let number = store::checkpoints::number_below(&mut conn, start).await?;
         let checkpoint = store::checkpoints::find(&mut conn, number).await?;
-        Ok(Ok(Proof::beginning_after(start - 1, ends, checkpoint)))
+        // Of rows in front of the oldest one it is known only that retention dropped them.
+        let dropped = ends.values().map(|head| head.seq).max().unwrap_or_default();
+        let before = if is_oldest { dropped } else { start - 1 };
+        Ok(Ok(Proof::beginning_after(before, ends, checkpoint)))
     }
 
     async fn walk(
@@ -182,7 +185,7 @@ impl Notary {
         let mut seen = start - 1;
         while let Some((up_to, rows)) = chunks.try_next().await? {
             for row in rows {
-                if let Err(damage) = checkpoints.feed(proof, row.seq).await? {
+                if let Err(damage) = checkpoints.feed(proof, row.seq, false).await? {
                     return Ok(Walked::Damaged(damage));
                 }
                 match proof.row(row) {
@@ -204,7 +207,7 @@ impl Notary {
                 break;
             }
         }
-        if let Err(damage) = checkpoints.feed(proof, seen + 1).await? {
+        if let Err(damage) = checkpoints.feed(proof, seen + 1, seen == end).await? {
             return Ok(Walked::Damaged(damage));
         }
         Ok(Walked::Until(seen))
@@ -268,7 +271,12 @@ struct Checkpoints<'a> {
 
 impl Checkpoints<'_> {
     /// Feeds those that speak of rows below `seq`.
-    async fn feed(&mut self, proof: &mut Proof, seq: i64) -> Result<Result<(), Damage>, VerifyError> {
+    async fn feed(
+        &mut self,
+        proof: &mut Proof,
+        seq: i64,
+        is_end: bool,
+    ) -> Result<Result<(), Damage>, VerifyError> {
         loop {
             if self.read.is_empty() && !self.is_over {
                 let mut conn = self.notary.database.connection().await?;
@@ -281,7 +289,7 @@ impl Checkpoints<'_> {
                 _ => return Ok(Ok(())),
             }
             let Some(checkpoint) = self.read.pop_front() else { return Ok(Ok(())) };
-            if let Err(damage) = proof.checkpoint(checkpoint, &self.notary.keys) {
+            if let Err(damage) = proof.checkpoint(checkpoint, is_end, &self.notary.keys) {
                 return Ok(Err(damage));
             }
         }
