@@ -1,0 +1,111 @@
+//! What users do all day, noted so that it can be compared with what the platform made of it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use e2e::{
+    Stack,
+    balancer::Balancer,
+    crowd::{Crowd, Done},
+    ledger::{self, Balance, Ledger},
+    traffic::Answer,
+};
+use futures::FutureExt;
+use test_support::smtp::SmtpServer;
+
+use crate::timing::percentile;
+
+/// As many as a user may have.
+const SESSIONS: usize = 20;
+const REFRESHED: &str = "session.refreshed";
+
+/// Registrations, refreshes and reads. A registration promises a mail and a fact, a refresh a fact.
+pub struct Life {
+    /// The registrations.
+    pub ledger: Ledger,
+    crowd: Crowd,
+    balancer: Balancer,
+    registrations: AtomicUsize,
+    refreshed: Arc<AtomicUsize>,
+}
+
+impl Life {
+    /// One user with many sessions, whom `SEED_USERS` made, and newcomers.
+    pub async fn begin(stack: &Stack) -> Self {
+        let crowd = Crowd::seeded(stack, SESSIONS).await;
+        Self {
+            ledger: Ledger::new(stack, "drill"),
+            crowd,
+            balancer: Balancer::of_one(stack),
+            registrations: AtomicUsize::new(0),
+            refreshed: Arc::default(),
+        }
+    }
+
+    /// The request with a number: of twenty, one registration, seven reads and twelve refreshes.
+    #[must_use]
+    pub fn request(&self, number: usize) -> Done {
+        match number % 20 {
+            0 => self.ledger.register(self.registrations.fetch_add(1, Ordering::Relaxed)),
+            1..8 => self.crowd.me(number, &self.balancer),
+            _ => {
+                let refreshed = Arc::clone(&self.refreshed);
+                let refresh = self.crowd.refresh(number, &self.balancer);
+                async move {
+                    refresh.await?;
+                    refreshed.fetch_add(1, Ordering::Relaxed);
+                    Ok(())
+                }
+                .boxed()
+            }
+        }
+    }
+
+    /// How many facts refreshes have promised.
+    #[must_use]
+    pub fn refreshed(&self) -> usize {
+        self.refreshed.load(Ordering::Relaxed)
+    }
+
+    /// Waits until every promise is kept, or `patience` is over: the registrations, and how many refreshes are audited and how many of
+    /// them twice.
+    pub async fn settled(
+        &self,
+        stack: &Stack,
+        smtp: &SmtpServer,
+        patience: Duration,
+    ) -> (Balance, usize, usize) {
+        let end = Instant::now() + patience;
+        let balance = self.ledger.settled(stack, async || ledger::delivered(smtp), patience).await;
+        loop {
+            let (audited, twice) = ledger::audited(stack, REFRESHED).await;
+            if audited >= self.refreshed() || Instant::now() > end {
+                return (balance, audited, twice);
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// Checks that every promise is kept, and none twice, and says so in a line.
+    ///
+    /// # Panics
+    /// When that is not so.
+    pub async fn is_in_order(&self, drill: &str, stack: &Stack, smtp: &SmtpServer, patience: Duration) {
+        let (balance, audited, twice) = self.settled(stack, smtp, patience).await;
+        println!("{drill}: {balance}; {} refreshes, {audited} audited ({twice} twice)", self.refreshed());
+        assert!(balance.is_exact(), "{balance}");
+        assert_eq!((audited, twice), (self.refreshed(), 0));
+    }
+}
+
+/// The median and the 95th percentile of how long answers took.
+#[must_use]
+pub fn latencies(answers: &[Answer]) -> (Duration, Duration) {
+    let took: Vec<Duration> = answers.iter().map(|answer| answer.took).collect();
+    (percentile(&took, 50), percentile(&took, 95))
+}

@@ -1,0 +1,59 @@
+use std::time::{Duration, Instant};
+
+use e2e::{
+    ledger,
+    traffic::{beside, problems},
+};
+use soak::{drill::parameter, life::latencies};
+use test_support::eventually;
+use tokio::time::sleep;
+
+use super::Platform;
+
+const PER_SECOND: u32 = 60;
+const NORMAL: Duration = Duration::from_secs(10);
+/// What comes while the rest goes.
+const NEARLY_EMPTY: usize = 30;
+
+/// Ten minutes of it: `make chaos`.
+#[tokio::test(flavor = "multi_thread")]
+async fn fx_mq_02_a_long_absence_of_the_broker_is_made_up_for_while_users_notice_nothing() {
+    let away = Duration::from_secs(parameter("BROKER_AWAY_SECONDS", 60));
+    let Platform { mut far, smtp, life } = Platform::start().await;
+    let ((), before) = beside(sleep(NORMAL), PER_SECOND, |number| life.request(number)).await;
+    far.is_idle().await;
+
+    far.way.vanish().await;
+    let ((), during) = beside(sleep(away), PER_SECOND, |number| life.request(number)).await;
+    let waiting = ledger::in_outboxes(&far.stack).await;
+
+    let drain = async {
+        let began = Instant::now();
+        far.way.appear().await;
+        eventually("the backlog is gone", away + Duration::from_mins(2), async || {
+            (ledger::in_outboxes(&far.stack).await <= NEARLY_EMPTY).then_some(began.elapsed())
+        })
+        .await
+    };
+    let (took, draining) = beside(drain, PER_SECOND, |number| life.request(number)).await;
+    let ((), after) = beside(sleep(NORMAL), PER_SECOND, |number| life.request(number)).await;
+
+    let all: Vec<_> = [&before, &during, &draining, &after].into_iter().flatten().cloned().collect();
+    let rate = f64::from(u32::try_from(waiting).unwrap()) / took.as_secs_f64();
+    println!(
+        "fx_mq_02: away for {away:?}; {} requests, {} failed; {waiting} messages waited and were gone after {took:.1?}: {rate:.0} a second; \
+         median and p95 {:.1?} before, {:.1?} without the broker, {:.1?} while it was made up for, {:.1?} after",
+        all.len(),
+        problems(&all).len(),
+        latencies(&before),
+        latencies(&during),
+        latencies(&draining),
+        latencies(&after),
+    );
+    assert_eq!(problems(&all), Vec::<&str>::new());
+    assert!(rate >= 500.0, "{rate:.0} messages a second");
+    let (usual, without) = (latencies(&before).1, latencies(&during).1);
+    // A millisecond or two is the clock's grain and the machine's mood.
+    assert!(without <= usual + usual / 10 + Duration::from_millis(5), "p95 {usual:?} became {without:?}");
+    life.is_in_order("fx_mq_02", &far.stack, &smtp, Duration::from_mins(2)).await;
+}
