@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
-use auth_events::routing::{COMMANDS_EXCHANGE, EVENTS_EXCHANGE, Route};
+use auth_events::routing::{RETRY_EXCHANGE, Route};
 use lapin::{
     Channel,
     message::{BasicGetMessage, Delivery},
@@ -97,7 +97,12 @@ impl DeadLetter {
         let headers = properties.headers().clone().unwrap_or_default();
         let digest = || format!("sha256:{}", hex::encode(Sha256::digest(&delivery.data)));
         Self {
-            id: properties.message_id().as_ref().map_or_else(digest, ShortString::to_string),
+            id: properties
+                .message_id()
+                .as_ref()
+                .map(ShortString::to_string)
+                .filter(|id| !id.is_empty())
+                .unwrap_or_else(digest),
             message_type: properties.kind().as_ref().map(ShortString::to_string),
             reason: text(&headers, "x-reason")
                 .or_else(|| text(&headers, "x-first-death-reason"))
@@ -126,10 +131,9 @@ async fn give_back(channel: &Channel) {
     let _ = channel.close(200, "OK".into()).await;
 }
 
-/// Where a message for `queue` is published: commands by the queue's name, facts by a name that no binding but `#` matches.
+/// Where a message for `queue` alone is published.
 fn route(queue: &str) -> Route {
-    let exchange = if queue.starts_with("audit.") { EVENTS_EXCHANGE } else { COMMANDS_EXCHANGE };
-    Route { exchange, routing_key: queue.to_owned() }
+    Route { exchange: RETRY_EXCHANGE, routing_key: queue.to_owned() }
 }
 
 fn text(headers: &FieldTable, name: &str) -> Option<String> {

@@ -38,8 +38,8 @@ impl Link {
         let properties = ConnectionProperties::default().with_connection_name(name);
         let connection =
             Connection::connect_uri_with_runtime(uri, properties, Runtime::tokio_current()).await?;
+        topology::declare(&connection).await.context("cannot declare the topology")?;
         let channel = connection.create_channel().await?;
-        topology::declare(&channel).await.context("cannot declare the topology")?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         let publishing = Publishing { channel, numbering: Numbering::new() };
         Ok(Self { connection, publishing: Mutex::new(publishing) })

@@ -79,7 +79,7 @@ impl Subscription {
         let queue = self.settings.queue;
         let channel = link.connection.create_channel().await?;
         // Once more: where the broker cancelled the consumer because its queue was deleted, the connection is as good as before.
-        topology::declare(&channel).await.context("cannot declare the topology")?;
+        topology::declare(&link.connection).await.context("cannot declare the topology")?;
         topology::declare_delays(&channel, queue).await.context("cannot declare the delay queues")?;
         channel.basic_qos(self.settings.prefetch, BasicQosOptions::default()).await?;
         let options = BasicConsumeOptions::default();

@@ -13,8 +13,9 @@ use auth_events::{
     },
 };
 use lapin::{
-    Channel, ExchangeKind, Result,
+    Channel, Connection, Error, ErrorKind, ExchangeKind, Result,
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    protocol::{AMQPErrorKind, AMQPSoftError},
     types::{AMQPValue, FieldTable},
 };
 
@@ -43,28 +44,29 @@ pub(crate) fn is_known(exchange: &str) -> bool {
     [EVENTS_EXCHANGE, COMMANDS_EXCHANGE, RETRY_EXCHANGE, DEAD_EXCHANGE].contains(&exchange)
 }
 
-/// Declares what everybody needs.
-pub(crate) async fn declare(channel: &Channel) -> Result<()> {
+/// Declares what everybody needs, as far as the broker lets us: what belongs to another service is left to it where we may not touch it.
+pub(crate) async fn declare(connection: &Connection) -> Result<()> {
+    let mut scribe = Scribe { connection, channel: connection.create_channel().await? };
     for (name, kind) in [
         (EVENTS_EXCHANGE, ExchangeKind::Topic),
         (COMMANDS_EXCHANGE, ExchangeKind::Direct),
         (RETRY_EXCHANGE, ExchangeKind::Direct),
         (DEAD_EXCHANGE, ExchangeKind::Direct),
     ] {
-        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-        channel.exchange_declare(name.into(), kind, options, FieldTable::default()).await?;
+        scribe.exchange(name, kind).await?;
     }
     for dead in [AUDIT_DEAD_QUEUE, MAILER_DEAD_QUEUE] {
-        declare_queue(channel, dead, quorum()).await?;
-        bind(channel, dead, DEAD_EXCHANGE, dead).await?;
+        scribe.queue(dead, quorum(), &[(DEAD_EXCHANGE, dead)]).await?;
     }
-    declare_queue(channel, AUDIT_QUEUE, working(AUDIT_DEAD_QUEUE)).await?;
-    bind(channel, AUDIT_QUEUE, EVENTS_EXCHANGE, "#").await?;
+    let way_back = (RETRY_EXCHANGE, AUDIT_QUEUE);
+    scribe.queue(AUDIT_QUEUE, working(AUDIT_DEAD_QUEUE), &[(EVENTS_EXCHANGE, "#"), way_back]).await?;
     for lane in Lane::ALL {
         let queue = mailer_queue(*lane);
-        declare_queue(channel, queue, working(MAILER_DEAD_QUEUE)).await?;
-        bind(channel, queue, COMMANDS_EXCHANGE, queue).await?;
+        let bindings = [(COMMANDS_EXCHANGE, queue), (RETRY_EXCHANGE, queue)];
+        scribe.queue(queue, working(MAILER_DEAD_QUEUE), &bindings).await?;
     }
+    // The connection would close it as well.
+    let _ = scribe.channel.close(200, "OK".into()).await;
     Ok(())
 }
 
@@ -72,14 +74,60 @@ pub(crate) async fn declare(channel: &Channel) -> Result<()> {
 pub(crate) async fn declare_delays(channel: &Channel, queue: &str) -> Result<()> {
     for (_, delay) in DELAYS {
         let name = delay_queue(queue, delay);
-        // The default exchange leads back to exactly this queue: another consumer of the same event does not see it twice.
-        let mut arguments = dead_lettering("", queue);
+        // By its own name in this exchange the message comes to exactly this queue: another consumer of the same event does not see it twice. The
+        // default exchange would do the same, but who may write to that one may write to every queue.
+        let mut arguments = dead_lettering(RETRY_EXCHANGE, queue);
         let ttl = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
         arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(ttl));
         declare_queue(channel, &name, arguments).await?;
         bind(channel, &name, RETRY_EXCHANGE, &name).await?;
     }
     Ok(())
+}
+
+/// Writes the topology down, and goes on after a refusal, with which the broker closes the channel.
+struct Scribe<'a> {
+    connection: &'a Connection,
+    channel: Channel,
+}
+
+impl Scribe<'_> {
+    async fn exchange(&mut self, name: &str, kind: ExchangeKind) -> Result<()> {
+        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        let declared =
+            self.channel.exchange_declare(name.into(), kind, options, FieldTable::default()).await;
+        self.unless_refused(declared).await.map(drop)
+    }
+
+    async fn queue(&mut self, name: &str, arguments: FieldTable, bindings: &[(&str, &str)]) -> Result<()> {
+        let declared = declare_queue(&self.channel, name, arguments).await;
+        let mut ours = self.unless_refused(declared).await?;
+        for (exchange, key) in bindings {
+            if ours {
+                let bound = bind(&self.channel, name, exchange, key).await;
+                ours = self.unless_refused(bound).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether we may; an error if it was something else than a refusal.
+    async fn unless_refused(&mut self, outcome: Result<()>) -> Result<bool> {
+        match outcome {
+            Ok(()) => Ok(true),
+            Err(error) if is_refusal(&error) => {
+                tracing::debug!(%error, "Left something on the broker to its owner");
+                self.channel = self.connection.create_channel().await?;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn is_refusal(error: &Error) -> bool {
+    let refused = AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED);
+    matches!(error.kind(), ErrorKind::ProtocolError(error) if *error.kind() == refused)
 }
 
 async fn declare_queue(channel: &Channel, name: &str, arguments: FieldTable) -> Result<()> {
