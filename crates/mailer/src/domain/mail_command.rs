@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn links_are_links() {
+    fn eml_04_a_link_is_a_whole_address_on_the_web() {
         let keys = keys();
         for link in [
             "javascript:alert(1)",

@@ -86,7 +86,7 @@ pub(super) fn actor<T>(request: &Request<T>, named: &str) -> Result<String, Requ
         return Ok(named.to_owned());
     }
     let caller = request.extensions().get::<Caller>().cloned().unwrap_or_else(Caller::unverified);
-    Ok(caller.name().to_owned())
+    Ok(caller.name())
 }
 
 pub(super) fn filter(request: &ListMessagesRequest) -> Result<MessageFilter, RequestError> {

@@ -93,3 +93,45 @@ fn production_wants_mail_encrypted() {
     assert!(with("smtp://user:pass@mail.example?tls=required").is_ok());
     assert!(with("smtps://user:pass@mail.example").is_ok());
 }
+
+#[test]
+fn each_provider_and_limit_has_its_rules() {
+    let with = |environment, more: &[&str]| {
+        let common: &[&str] = &["--mailer-private-key", KEY, "--mail-from", "no-reply@auth.example"];
+        let arguments = [common, more].concat();
+        configure(environment, &arguments)
+    };
+    let (development, production) = (Environment::Development, Environment::Production);
+    let all = with(
+        production,
+        &[
+            "--smtp-url",
+            "smtps://u:p@a.example",
+            "--smtp-fallback-url",
+            "smtp://u:p@b.example?tls=required",
+            "--sendgrid-api-key",
+            "SG.hush",
+        ],
+    );
+    assert_eq!(all.unwrap().delivery.providers.len(), 3);
+    assert!(with(production, &["--sendgrid-api-key", "SG.hush"]).is_ok(), "it is enough");
+    let smtp = ["--smtp-url", "smtps://u:p@a.example"];
+    for (more, variable) in [
+        (["--smtp-fallback-url", "smtp://b.example"], "SMTP_FALLBACK_URL"),
+        (["--sendgrid-api-key", "hu sh"], "SENDGRID_API_KEY"),
+        (["--smtp-ca-file", "/nowhere/hush"], "SMTP_CA_FILE"),
+        (["--mail-workers", "0"], "MAIL_WORKERS"),
+        (["--mail-domain-concurrency", "many"], "MAIL_DOMAIN_CONCURRENCY"),
+        (["--mail-retention", "29d"], "MAIL_RETENTION"),
+        (["--list-unsubscribe-url", "javascript:hush"], "LIST_UNSUBSCRIBE_URL"),
+        (["--dkim-selector", "s1"], "DKIM_SELECTOR"),
+        (["--dkim-private-key", "hush"], "DKIM_SELECTOR"),
+    ] {
+        let mistakes = with(production, &[smtp, more].concat()).unwrap_err();
+        assert!(mistakes.contains(&format!("  {variable} ")), "{variable}: {mistakes}");
+        assert_eq!(mistakes.lines().count(), 1, "{mistakes}");
+    }
+    let insecure = ["--sendgrid-api-key", "SG.x", "--sendgrid-base-url", "http://127.0.0.1:1"];
+    assert!(with(production, &insecure).unwrap_err().contains("SENDGRID_BASE_URL"));
+    assert!(with(development, &insecure).is_ok());
+}

@@ -1,13 +1,13 @@
 //! Mail commands from the broker to the mail catcher.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::support::{DEADLINE, Keys, Order, database, mailbox, postman, sender, stopped_clock, unconnected};
 use auth_events::{
     commands::Lane,
     routing::{MAILER_DEAD_QUEUE, Route, mailer_queue},
 };
-use clock::SystemClock;
+use clock::{SharedClock, SystemClock};
 use dev_stack::mailbox::Mailbox;
 use event_bus::{self, EventBus, Handler, OutgoingMessage, Verdict};
 use mailer::{
@@ -18,23 +18,29 @@ use prometheus::Registry;
 use service_runtime::{CommonConfig, Environment, Lifecycle, ReadinessStatus, ShutdownSettings};
 use test_support::{TestBroker, TestDatabase, eventually};
 
-struct Surroundings {
-    database: TestDatabase,
-    broker: TestBroker,
-    mailbox: Mailbox,
-    keys: Keys,
-    bus: EventBus,
+/// A mailer's database, broker and mail server, and the other end of its queues.
+pub struct Surroundings {
+    pub database: TestDatabase,
+    pub broker: TestBroker,
+    pub mailbox: Mailbox,
+    pub keys: Keys,
+    pub bus: EventBus,
 }
 
 impl Surroundings {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let (database, broker, mailbox) = (database().await, TestBroker::new().await, mailbox().await);
         let bus = EventBus::new(&broker.amqp_url(), "test", &Registry::new()).unwrap();
         Self { database, broker, mailbox, keys: Keys::new(), bus }
     }
 
     /// Starts a mailer and waits until it is ready.
-    async fn start_mailer(&self) -> Lifecycle {
+    pub async fn start_mailer(&self) -> Lifecycle {
+        self.start(Arc::new(SystemClock)).await.0
+    }
+
+    /// Like [`Surroundings::start_mailer`], by `clock`; and where its gRPC is.
+    pub async fn start(&self, clock: SharedClock) -> (Lifecycle, SocketAddr) {
         let lifecycle = Lifecycle::new(ShutdownSettings { delay: Duration::ZERO, drain: DEADLINE });
         let config = Config {
             grpc_listen: "127.0.0.1:0".parse().unwrap(),
@@ -44,14 +50,13 @@ impl Surroundings {
             mail_domain: "auth.example".to_owned(),
             brand: Brand::named("Acme"),
         };
-        let common = self.common();
         let registry = Registry::new();
-        let application =
-            Application::build(config, &common, Arc::new(SystemClock), &registry).await.unwrap();
+        let application = Application::build(config, &self.common(), clock, &registry).await.unwrap();
+        let address = application.grpc_addr();
         let running = lifecycle.clone();
         lifecycle.spawn("test.mailer", async move { application.run(running).await.unwrap() });
         lifecycle.readiness().wait_until_ready().await;
-        lifecycle
+        (lifecycle, address)
     }
 
     fn common(&self) -> CommonConfig {
@@ -63,7 +68,7 @@ impl Surroundings {
         }
     }
 
-    async fn publish(&self, messages: Vec<OutgoingMessage>) {
+    pub async fn publish(&self, messages: Vec<OutgoingMessage>) {
         let publisher = self.bus.publisher();
         eventually("the broker's confirmation", DEADLINE, || async {
             publisher.publish(messages.clone()).await.into_iter().all(|result| result.is_ok()).then_some(())
@@ -71,13 +76,13 @@ impl Surroundings {
         .await;
     }
 
-    async fn stop(lifecycle: Lifecycle) {
+    pub async fn stop(lifecycle: Lifecycle) {
         lifecycle.request_shutdown();
         lifecycle.wait_for_tasks().await;
     }
 }
 
-fn poison(lane: Lane, payload: &[u8]) -> OutgoingMessage {
+pub fn poison(lane: Lane, payload: &[u8]) -> OutgoingMessage {
     OutgoingMessage {
         route: Route::mail(lane),
         message_id: "poison".to_owned(),
