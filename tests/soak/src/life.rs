@@ -13,7 +13,7 @@ use e2e::{
     balancer::Balancer,
     crowd::{Crowd, Done},
     ledger::{self, Balance, Ledger},
-    traffic::Answer,
+    traffic::{Answer, problems},
 };
 use futures::FutureExt;
 use test_support::smtp::SmtpServer;
@@ -32,6 +32,8 @@ pub struct Life {
     balancer: Balancer,
     registrations: AtomicUsize,
     refreshed: Arc<AtomicUsize>,
+    /// Refreshes without a good answer, of which nobody knows whether they happened.
+    unknown: Arc<AtomicUsize>,
 }
 
 impl Life {
@@ -44,6 +46,7 @@ impl Life {
             balancer: Balancer::of_one(stack),
             registrations: AtomicUsize::new(0),
             refreshed: Arc::default(),
+            unknown: Arc::default(),
         }
     }
 
@@ -54,12 +57,13 @@ impl Life {
             0 => self.ledger.register(self.registrations.fetch_add(1, Ordering::Relaxed)),
             1..8 => self.crowd.me(number, &self.balancer),
             _ => {
-                let refreshed = Arc::clone(&self.refreshed);
+                let (refreshed, unknown) = (Arc::clone(&self.refreshed), Arc::clone(&self.unknown));
                 let refresh = self.crowd.refresh(number, &self.balancer);
                 async move {
-                    refresh.await?;
-                    refreshed.fetch_add(1, Ordering::Relaxed);
-                    Ok(())
+                    let answer = refresh.await;
+                    let count = if answer.is_ok() { refreshed } else { unknown };
+                    count.fetch_add(1, Ordering::Relaxed);
+                    answer
                 }
                 .boxed()
             }
@@ -99,8 +103,18 @@ impl Life {
         let (balance, audited, twice) = self.settled(stack, smtp, patience).await;
         println!("{drill}: {balance}; {} refreshes, {audited} audited ({twice} twice)", self.refreshed());
         assert!(balance.is_exact(), "{balance}");
-        assert_eq!((audited, twice), (self.refreshed(), 0));
+        let possible = self.refreshed()..=self.refreshed() + self.unknown.load(Ordering::Relaxed);
+        assert!(possible.contains(&audited) && twice == 0, "{audited} audited, {twice} of them twice");
     }
+}
+
+/// Checks that hardly a request was refused: a machine that does much else may be too busy for some.
+///
+/// # Panics
+/// When more than one of a hundred was.
+pub fn nearly_all_are_answered(answers: &[Answer]) {
+    let problems = problems(answers);
+    assert!(problems.len() * 100 <= answers.len(), "{} of {}: {problems:?}", problems.len(), answers.len());
 }
 
 /// The median and the 95th percentile of how long answers took.

@@ -5,7 +5,6 @@ use e2e::{
     traffic::{beside, problems},
 };
 use soak::{drill::parameter, life::latencies};
-use test_support::eventually;
 use tokio::time::sleep;
 
 use super::Platform;
@@ -30,10 +29,8 @@ async fn fx_mq_02_a_long_absence_of_the_broker_is_made_up_for_while_users_notice
     let drain = async {
         let began = Instant::now();
         far.way.appear().await;
-        eventually("the backlog is gone", away + Duration::from_mins(2), async || {
-            (ledger::in_outboxes(&far.stack).await <= NEARLY_EMPTY).then_some(began.elapsed())
-        })
-        .await
+        ledger::outboxes_have_at_most(&far.stack, NEARLY_EMPTY, away + Duration::from_mins(2)).await;
+        began.elapsed()
     };
     let (took, draining) = beside(drain, PER_SECOND, |number| life.request(number)).await;
     let ((), after) = beside(sleep(NORMAL), PER_SECOND, |number| life.request(number)).await;

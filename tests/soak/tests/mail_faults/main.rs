@@ -14,7 +14,10 @@ use e2e::far_broker::FarBroker;
 use secrecy::ExposeSecret;
 use soak::orders::{Order, Orders, Tally, arrived};
 use test_support::{eventually, smtp::SmtpServer};
+use tokio::time::sleep;
 
+/// Between two looks: a drill must not measure its own looking.
+const REST: Duration = Duration::from_millis(250);
 /// Longer than any drill.
 const LONG: TimeDelta = TimeDelta::hours(24);
 
@@ -45,14 +48,20 @@ impl Platform {
 
     /// Waits until every mail is there; what became of them.
     async fn all_arrive(&self, orders: &[Order], patience: Duration) -> Tally {
-        let arrived = async || (arrived(orders, &[&self.smtp]) == orders.len()).then_some(());
-        eventually("every mail is there", patience, arrived).await;
+        let all = async || {
+            sleep(REST).await;
+            (arrived(orders, &[&self.smtp]) == orders.len()).then_some(())
+        };
+        eventually("every mail is there", patience, all).await;
         Tally::of(orders, &self.smtp.mails())
     }
 
     /// Waits until the mailer knows of so many that they are sent.
     async fn all_are_known(&self, count: usize, patience: Duration) {
-        let known = async || (self.in_state("sent").await == count).then_some(());
+        let known = async || {
+            sleep(REST).await;
+            (self.in_state("sent").await == count).then_some(())
+        };
         eventually("every mail is known to be sent", patience, known).await;
     }
 
