@@ -18,7 +18,8 @@ enum End {
 /// Passes on what a client and the server say, as well as the network lets it.
 pub(crate) async fn pass_on(mut client: TcpStream, network: Arc<Network>) -> io::Result<()> {
     let _counted = network.connected();
-    let (mut faults, mut resets) = (network.faults(), network.resets());
+    let (mut silences, mut resets) = (network.silences(), network.resets());
+    let begins_silent = network.faults().borrow().silent;
     let Ok(mut server) = network.connect().await else { return client.set_zero_linger() };
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
@@ -32,10 +33,14 @@ pub(crate) async fn pass_on(mut client: TcpStream, network: Arc<Network>) -> io:
                 pump(Direction::FromServer).run(server_reads, client_writes, &doom),
             )
         };
+        let silenced = async {
+            // A proxy that is gone says nothing either.
+            let _ = if begins_silent { Ok(()) } else { silences.changed().await };
+        };
         tokio::select! {
             biased;
             _ = resets.changed() => End::Reset,
-            _ = faults.wait_for(|faults| faults.silent) => End::Silence,
+            () = silenced => End::Silence,
             talked = talking => match talked {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => End::Reset,
                 _ => End::Over,

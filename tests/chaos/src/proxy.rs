@@ -97,7 +97,11 @@ impl Proxy {
 
     /// What is wrong with the network from now on, on new connections and on those that there are.
     pub fn suffer(&self, faults: Faults) {
+        let is_silent = faults.silent;
         self.network.faults.send_replace(faults);
+        if is_silent {
+            self.network.silences.send_modify(|count| *count += 1);
+        }
     }
 
     /// What is wrong with the network.
@@ -113,7 +117,7 @@ impl Proxy {
 
     /// Keeps its connections and accepts new ones, but says nothing on any of them.
     pub fn fall_silent(&self) {
-        self.network.faults.send_modify(|faults| faults.silent = true);
+        self.suffer(Faults { silent: true, ..self.faults() });
     }
 
     /// Talks on connections that are new. The others stay silent.
@@ -171,6 +175,8 @@ impl fmt::Debug for Proxy {
 pub(crate) struct Network {
     upstream: (String, u16),
     faults: watch::Sender<Faults>,
+    /// Counted, because a connection may look only after the silence is over.
+    silences: watch::Sender<u64>,
     resets: watch::Sender<u64>,
     half_closes: [watch::Sender<u64>; 2],
     triggers: Mutex<Vec<Armed>>,
@@ -182,6 +188,7 @@ impl Network {
         Self {
             upstream,
             faults: watch::Sender::default(),
+            silences: watch::Sender::default(),
             resets: watch::Sender::default(),
             half_closes: [watch::Sender::default(), watch::Sender::default()],
             triggers: Mutex::default(),
@@ -195,6 +202,10 @@ impl Network {
 
     pub(crate) fn faults(&self) -> watch::Receiver<Faults> {
         self.faults.subscribe()
+    }
+
+    pub(crate) fn silences(&self) -> watch::Receiver<u64> {
+        self.silences.subscribe()
     }
 
     pub(crate) fn resets(&self) -> watch::Receiver<u64> {
