@@ -9,6 +9,7 @@ use lettre::{
         response::Response,
     },
 };
+use secrecy::ExposeSecret;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -197,7 +198,6 @@ async fn a_login_is_asked_for_and_compared() {
     assert_eq!(server.counts().logins, 2);
     assert_eq!(server.mails().first().unwrap().user.as_deref(), Some("mailer"));
     assert!(!format!("{:?}", server.commands()).contains("secret"));
-    use secrecy::ExposeSecret;
     let url = format!("smtp://mailer:secret%20word@localhost:{}?tls=required", server.address().port());
     assert_eq!(server.url().expose_secret(), url);
 }
