@@ -12,7 +12,7 @@ use std::{
 };
 
 use auth_proto::mailer::v1::{
-    GetMessageRequest, GetMessageResponse, ListMessagesRequest, ListMessagesResponse,
+    self as proto, GetMessageRequest, GetMessageResponse, ListMessagesRequest, ListMessagesResponse,
     mailer_service_client::MailerServiceClient,
     mailer_service_server::{MailerService, MailerServiceServer},
 };
@@ -70,6 +70,55 @@ impl MailerService for Mailer {
         self.reads.fetch_add(1, Ordering::Relaxed);
         self.work().await;
         Ok(Response::new(ListMessagesResponse::default()))
+    }
+
+    async fn retry(
+        &self,
+        _request: Request<proto::RetryRequest>,
+    ) -> Result<Response<proto::RetryResponse>, Status> {
+        Err(Status::unimplemented("It is not part of this test."))
+    }
+
+    async fn cancel(
+        &self,
+        _request: Request<proto::CancelRequest>,
+    ) -> Result<Response<proto::CancelResponse>, Status> {
+        Err(Status::unimplemented("It is not part of this test."))
+    }
+
+    async fn list_dead_letters(
+        &self,
+        _request: Request<proto::ListDeadLettersRequest>,
+    ) -> Result<Response<proto::ListDeadLettersResponse>, Status> {
+        Err(Status::unimplemented("It is not part of this test."))
+    }
+
+    async fn redrive(
+        &self,
+        _request: Request<proto::RedriveRequest>,
+    ) -> Result<Response<proto::RedriveResponse>, Status> {
+        Err(Status::unimplemented("It is not part of this test."))
+    }
+
+    async fn render_preview(
+        &self,
+        _request: Request<proto::RenderPreviewRequest>,
+    ) -> Result<Response<proto::RenderPreviewResponse>, Status> {
+        Err(Status::unimplemented("It is not part of this test."))
+    }
+
+    async fn send_test(
+        &self,
+        _request: Request<proto::SendTestRequest>,
+    ) -> Result<Response<proto::SendTestResponse>, Status> {
+        Err(Status::unimplemented("It is not part of this test."))
+    }
+
+    async fn provider_status(
+        &self,
+        _request: Request<proto::ProviderStatusRequest>,
+    ) -> Result<Response<proto::ProviderStatusResponse>, Status> {
+        Err(Status::unimplemented("It is not part of this test."))
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use auth_proto::mailer::v1::{
-    GetMessageRequest, GetMessageResponse, ListMessagesRequest, ListMessagesResponse, Message,
+    self as proto, GetMessageRequest, GetMessageResponse, ListMessagesRequest, ListMessagesResponse, Message,
     mailer_service_client::MailerServiceClient,
     mailer_service_server::{MailerService, MailerServiceServer},
 };
@@ -49,7 +49,7 @@ impl MailerService for Mailer {
             "missing" => Err(Status::not_found("There is no such message.")),
             _ => {
                 let message = Message { to: caller, ..Message::default() };
-                Ok(Response::new(GetMessageResponse { message: Some(message) }))
+                Ok(Response::new(GetMessageResponse { message: Some(message), history: Vec::new() }))
             }
         }
     }
@@ -59,6 +59,55 @@ impl MailerService for Mailer {
         _request: Request<ListMessagesRequest>,
     ) -> Result<Response<ListMessagesResponse>, Status> {
         Ok(Response::new(ListMessagesResponse::default()))
+    }
+
+    async fn retry(
+        &self,
+        _request: Request<proto::RetryRequest>,
+    ) -> Result<Response<proto::RetryResponse>, Status> {
+        Err(Status::unimplemented("It is not part of this test."))
+    }
+
+    async fn cancel(
+        &self,
+        _request: Request<proto::CancelRequest>,
+    ) -> Result<Response<proto::CancelResponse>, Status> {
+        Err(Status::unimplemented("It is not part of this test."))
+    }
+
+    async fn list_dead_letters(
+        &self,
+        _request: Request<proto::ListDeadLettersRequest>,
+    ) -> Result<Response<proto::ListDeadLettersResponse>, Status> {
+        Err(Status::unimplemented("It is not part of this test."))
+    }
+
+    async fn redrive(
+        &self,
+        _request: Request<proto::RedriveRequest>,
+    ) -> Result<Response<proto::RedriveResponse>, Status> {
+        Err(Status::unimplemented("It is not part of this test."))
+    }
+
+    async fn render_preview(
+        &self,
+        _request: Request<proto::RenderPreviewRequest>,
+    ) -> Result<Response<proto::RenderPreviewResponse>, Status> {
+        Err(Status::unimplemented("It is not part of this test."))
+    }
+
+    async fn send_test(
+        &self,
+        _request: Request<proto::SendTestRequest>,
+    ) -> Result<Response<proto::SendTestResponse>, Status> {
+        Err(Status::unimplemented("It is not part of this test."))
+    }
+
+    async fn provider_status(
+        &self,
+        _request: Request<proto::ProviderStatusRequest>,
+    ) -> Result<Response<proto::ProviderStatusResponse>, Status> {
+        Err(Status::unimplemented("It is not part of this test."))
     }
 }
 
