@@ -79,11 +79,10 @@ pub async fn sign(notary: Notary, new_rows: NewRows, metrics: Metrics, stop: Can
             Err(failure) => {
                 metrics.checkpoint_failures.with_label_values(&[reason(&failure)]).inc();
                 let cause: &dyn std::error::Error = &failure;
-                match &failure {
-                    SignError::RolledBack { .. } => {
-                        error!(error = cause, "Sign no checkpoints: the log was rolled back or written anew");
-                    }
-                    _ => warn!(error = cause, "Signed no checkpoint"),
+                if matches!(failure, SignError::RolledBack { .. }) {
+                    error!(error = cause, "Sign no checkpoints: the log was rolled back or written anew");
+                } else {
+                    warn!(error = cause, "Signed no checkpoint");
                 }
             }
         }

@@ -27,16 +27,16 @@ impl DataKey {
     /// The key as it is stored.
     pub fn seal_with(
         &self,
-        ring: &KeyRing,
+        keys: &KeyRing,
         associated_data: &[u8],
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Vec<u8> {
-        ring.seal(&*self.0, associated_data, rng)
+        keys.seal(&*self.0, associated_data, rng)
     }
 
     /// The stored key.
-    pub fn open_with(ring: &KeyRing, sealed: &[u8], associated_data: &[u8]) -> Result<Self, OpenError> {
-        let bytes = ring.open(sealed, associated_data)?;
+    pub fn open_with(keys: &KeyRing, sealed: &[u8], associated_data: &[u8]) -> Result<Self, OpenError> {
+        let bytes = keys.open(sealed, associated_data)?;
         bytes.as_slice().try_into().map(|bytes| Self(Zeroizing::new(bytes))).map_err(|_| OpenError)
     }
 

@@ -117,7 +117,8 @@ impl PersonalData {
         let mut of_people = HashMap::new();
         if !people.is_empty() {
             for (id, sealed) in store::keys::of_subjects(conn, &people).await? {
-                let key = sealed.and_then(|sealed| self.open_subject_key(id, &sealed).map_err(complain).ok());
+                let key =
+                    sealed.and_then(|sealed| self.open_subject_key(id, &sealed).inspect_err(complain).ok());
                 of_people.extend(key.map(|key| (id, key)));
             }
         }
@@ -168,16 +169,13 @@ impl PersonalData {
         let mut keys = HashMap::with_capacity(people.len());
         let mut made = Vec::new();
         for id in people.iter().copied() {
-            let key = match stored.get(&id) {
-                Some(sealed) => {
-                    sealed.as_ref().map(|sealed| self.open_subject_key(id, sealed)).transpose()?
-                }
-                None => {
-                    let mut rng = clock::secure_rng();
-                    let key = DataKey::generate(&mut rng);
-                    made.push((id, key.seal_with(&self.ring, &subject_binding(id), &mut rng)));
-                    Some(key)
-                }
+            let key = if let Some(sealed) = stored.get(&id) {
+                sealed.as_ref().map(|sealed| self.open_subject_key(id, sealed)).transpose()?
+            } else {
+                let mut rng = clock::secure_rng();
+                let key = DataKey::generate(&mut rng);
+                made.push((id, key.seal_with(&self.ring, &subject_binding(id), &mut rng)));
+                Some(key)
             };
             keys.insert(id, key);
         }
@@ -221,7 +219,7 @@ impl PersonalData {
         });
         if !names.is_empty() {
             for (name, sealed) in store::keys::shared(conn, &names).await? {
-                let key = self.open_shared_key(&name, &sealed).map_err(complain).ok();
+                let key = self.open_shared_key(&name, &sealed).inspect_err(complain).ok();
                 keys.extend(key.map(|key| (name, key)));
             }
         }
@@ -354,7 +352,7 @@ fn detail_binding(event: Uuid) -> Vec<u8> {
     format!("audit-service detail v1|{event}").into_bytes()
 }
 
-fn complain(error: SealError) {
-    let cause: &dyn std::error::Error = &error;
+fn complain(error: &SealError) {
+    let cause: &dyn std::error::Error = error;
     error!(error = cause, "Personal data of the audit log cannot be read");
 }

@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Writes events to a file, or to standard output.
-    Export(Export),
+    Export(Box<Export>),
     /// Copies of the log outside of the database, as AUDIT_ARCHIVE_URL says.
     #[command(subcommand)]
     #[expect(clippy::doc_markdown, reason = "the text of --help")]

@@ -202,8 +202,7 @@ mod tests {
     #[test]
     fn the_form_never_changes() {
         let hash = content().hash(42, &GENESIS, &mut Vec::new());
-        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "1ec04dfbeeb93582cde77d4be1aec1d69979f9a3f41d86ff9afc33b881e20b64");
+        assert_eq!(BASE64_URL_SAFE_NO_PAD.encode(hash), "HsBN--65NYLN531L4a7B1pl5-aP0HYb_mvwzuIHiC2Q");
     }
 
     #[test]

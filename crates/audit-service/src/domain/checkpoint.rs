@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use base64::prelude::*;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -127,7 +126,8 @@ fn signed_bytes(domain: &[u8], statement: &impl Serialize) -> Vec<u8> {
 
 /// Unpadded URL-safe base64.
 mod base64_bytes {
-    use super::*;
+    use base64::prelude::*;
+    use serde::Deserialize;
 
     pub fn serialize<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&BASE64_URL_SAFE_NO_PAD.encode(bytes))

@@ -41,7 +41,7 @@ impl CheckpointKeys {
     #[must_use]
     pub fn new_private_key() -> Zeroizing<String> {
         let seed: Zeroizing<[u8; 32]> = Zeroizing::new(random_bytes(&mut clock::secure_rng()));
-        Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(&*seed))
+        Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(seed.as_slice()))
     }
 
     /// A new key, for tests.

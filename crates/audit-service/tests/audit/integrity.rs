@@ -7,6 +7,7 @@ use audit_service::{
     startup::migrations,
     store,
 };
+use base64::prelude::*;
 use diesel::{
     sql_query,
     sql_types::{BigInt, Binary},
@@ -26,7 +27,7 @@ use crate::{
 struct Log {
     database: TestDatabase,
     archive: TempDir,
-    log: AuditLog,
+    recorder: AuditLog,
     notary: Notary,
 }
 
@@ -50,7 +51,7 @@ impl Log {
         let events: Vec<_> = (0..10)
             .map(|index| parsed(&if index % 3 == 2 { refresh(user()) } else { login(user()) }))
             .collect();
-        let recording = self.log.record(&events).await;
+        let recording = self.recorder.record(&events).await;
         assert_eq!(recording.new_types.len(), 10);
     }
 
@@ -181,8 +182,8 @@ async fn a_row_that_was_hashed_anew_is_told_from_the_one_that_follows() {
     let mut conn = log.database.admin().connection().await.unwrap();
     let rows = store::verification::rows(&mut conn, 11, 12).await.unwrap();
     let hash = rows[0].expected_hash(&mut Vec::new()).unwrap();
-    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    log.tamper(&format!("UPDATE events SET hash = '\\x{hex}' WHERE seq = 12")).await;
+    let hash = BASE64_STANDARD.encode(hash);
+    log.tamper(&format!("UPDATE events SET hash = decode('{hash}', 'base64') WHERE seq = 12")).await;
     let (said, code) = cli::verify(&log.database, None);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("DAMAGED: chain_broken at seq 12, event"), "{said}");
