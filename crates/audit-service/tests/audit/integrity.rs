@@ -36,8 +36,12 @@ impl Log {
         test_support::install_crypto_provider();
         let database = TestDatabase::new("audit", migrations()).await;
         let archive = TempDir::new().unwrap();
-        let this =
-            Self { log: log_of(&database), notary: notary(&database, Some(&archive)), database, archive };
+        let this = Self {
+            recorder: log_of(&database),
+            notary: notary(&database, Some(&archive)),
+            database,
+            archive,
+        };
         for _ in 0..3 {
             this.record_ten().await;
             assert!(matches!(this.notary.sign_now().await, Ok(Signed::Checkpoint { .. })));
