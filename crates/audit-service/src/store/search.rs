@@ -19,6 +19,9 @@ use crate::domain::{Criteria, FreeText, TypeFilter};
 /// (`events_untimely`). So a range of times is a range of `seq`.
 const TIMELY: TimeDelta = TimeDelta::hours(1);
 
+/// So many types are looked up one by one.
+const SINGLE_TYPES: usize = 8;
+
 /// What is looked for, in the database's terms.
 #[derive(Debug, Clone)]
 pub struct Wanted {
@@ -63,6 +66,7 @@ enum Source {
     Target(String),
     Trace(String),
     Reason(String),
+    Type(String),
     Types(Vec<String>),
 }
 
@@ -253,12 +257,19 @@ impl Wanted {
     fn meanings(&self, text: &FreeText) -> Vec<Source> {
         let literal = || text.as_str().to_owned();
         let mut meanings = vec![
-            Source::Types(text.types().map(str::to_owned).collect()),
             Source::Reason(literal()),
             Source::Request(literal()),
             Source::Target(literal()),
             Source::Trace(literal()),
         ];
+        // Type by type, each is read in the order of pages; of "any of these" the planner makes a sort, or, when there are many and so
+        // they are frequent, a walk that soon has a page.
+        let types: Vec<String> = text.types().map(str::to_owned).collect();
+        if types.len() > SINGLE_TYPES {
+            meanings.push(Source::Types(types));
+        } else {
+            meanings.extend(types.into_iter().map(Source::Type));
+        }
         if let Some(id) = text.uuid() {
             meanings.extend([Source::Id(id), Source::Subject(id), Source::Actor(id)]);
         }
@@ -287,11 +298,21 @@ impl Wanted {
             Source::Log => {
                 statement.sql(" FROM events WHERE true");
             }
-            // The join is by the whole key, so that each row is looked for in its own partition only.
+            // Row by row from the newest on, each looked for in its own partition only: of a join the planner makes a sort of all
+            // that an address ever did.
             Source::Address(tag) => {
                 statement
-                    .sql(" FROM ip_tags JOIN events USING (class, recorded_at, seq) WHERE tag = ")
+                    .sql(" FROM (SELECT class, recorded_at, seq FROM ip_tags WHERE tag = ")
                     .value(Value::Bytes(tag.clone()), "");
+                walk.write_range(statement);
+                statement
+                    .sql(" ORDER BY seq")
+                    .sql(walk.direction.sql())
+                    .sql(" OFFSET 0) AS tagged CROSS JOIN LATERAL (SELECT * FROM events")
+                    .sql(" WHERE events.class = tagged.class AND events.recorded_at = tagged.recorded_at")
+                    .sql(" AND events.seq = tagged.seq");
+                self.write_conditions(statement, timing, walk);
+                statement.sql(" LIMIT 1) AS events WHERE true");
             }
             Source::Id(id) => {
                 statement
@@ -316,23 +337,20 @@ impl Wanted {
             Source::Reason(code) => {
                 statement.sql(" FROM events WHERE reason = ").value(Value::Text(code.clone()), "");
             }
-            // Type by type, each in the order of pages; of "any of these" the planner makes a sort of all of them.
-            Source::Types(types) => {
-                statement
-                    .sql(" FROM unnest(")
-                    .value(Value::Texts(types.clone()), ") AS wanted (wanted_type) CROSS JOIN LATERAL (")
-                    .sql("SELECT * FROM events WHERE type = wanted_type");
-                self.write_conditions(statement, timing, walk);
-                statement.sql(" ORDER BY seq").sql(walk.direction.sql());
-                walk.write_limits(statement);
-                statement.sql(") AS events WHERE true");
+            Source::Type(name) => {
+                statement.sql(" FROM events WHERE type = ").value(Value::Text(name.clone()), "");
+            }
+            Source::Types(names) => {
+                statement.sql(" FROM events WHERE type = ANY(").value(Value::Texts(names.clone()), ")");
             }
         }
-        if !matches!(source, Source::Types(_)) {
+        let is_address = matches!(source, Source::Address(_));
+        if !is_address {
             self.write_conditions(statement, timing, walk);
         }
         if matches!(columns, Columns::Events | Columns::Counted) {
-            statement.sql(" ORDER BY seq").sql(walk.direction.sql());
+            statement.sql(if is_address { " ORDER BY tagged.seq" } else { " ORDER BY seq" });
+            statement.sql(walk.direction.sql());
         }
         walk.write_limits(statement);
     }
@@ -341,12 +359,7 @@ impl Wanted {
         self.write_filter(statement);
         self.write_scope(statement);
         self.write_timing(statement, timing);
-        if let Some(after) = walk.after {
-            statement.sql(" AND seq > ").value(Value::Number(after), "");
-        }
-        if let Some(before) = walk.before {
-            statement.sql(" AND seq < ").value(Value::Number(before), "");
-        }
+        walk.write_range(statement);
     }
 
     fn write_filter(&self, statement: &mut Statement) {
@@ -431,6 +444,15 @@ impl Walk {
         Self { direction: Direction::NewestFirst, after: None, before: None, skip: 0, limit }
     }
 
+    fn write_range(self, statement: &mut Statement) {
+        if let Some(after) = self.after {
+            statement.sql(" AND seq > ").value(Value::Number(after), "");
+        }
+        if let Some(before) = self.before {
+            statement.sql(" AND seq < ").value(Value::Number(before), "");
+        }
+    }
+
     fn write_limits(self, statement: &mut Statement) {
         if self.limit != i64::MAX {
             statement.sql(" LIMIT ").value(Value::Number(self.limit), "");
@@ -460,8 +482,8 @@ impl Columns {
                  events.target_id, events.request_id, events.trace_id, events.detail, events.sealed_client, \
                  events.sealed_detail, events.prev_hash, events.hash"
             }
-            Self::Seq => "SELECT seq",
-            Self::Counted => "SELECT seq, type, outcome, occurred_at",
+            Self::Seq => "SELECT events.seq",
+            Self::Counted => "SELECT events.seq, events.type, events.outcome, events.occurred_at",
         }
     }
 }
