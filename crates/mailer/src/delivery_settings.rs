@@ -35,16 +35,16 @@ pub(crate) struct DeliverySettings {
     /// A file with the PEM certificate of an authority that the mail servers' certificates may come from, besides those that the machine trusts.
     #[arg(long, env = "SMTP_CA_FILE")]
     smtp_ca_file: Option<PathBuf>,
-    /// A key of SendGrid that may send mail; SendGrid is asked last.
+    /// A key of `SendGrid` that may send mail; `SendGrid` is asked last.
     #[arg(long, env = "SENDGRID_API_KEY", hide_env_values = true)]
     sendgrid_api_key: Option<String>,
-    /// A file that holds the key of SendGrid.
+    /// A file that holds the key of `SendGrid`.
     #[arg(long, env = "SENDGRID_API_KEY_FILE")]
     sendgrid_api_key_file: Option<PathBuf>,
-    /// Where SendGrid is.
+    /// Where `SendGrid` is.
     #[arg(long, env = "SENDGRID_BASE_URL", default_value = "https://api.sendgrid.com")]
     sendgrid_base_url: String,
-    /// The private key, in PEM, that signs what goes to mail servers (DKIM): RSA of 2048 bits and more, or Ed25519. Needs DKIM_SELECTOR.
+    /// The private key, in PEM, that signs what goes to mail servers (DKIM): RSA of 2048 bits and more, or Ed25519. Needs `DKIM_SELECTOR`.
     #[arg(long, env = "DKIM_PRIVATE_KEY", hide_env_values = true)]
     dkim_private_key: Option<String>,
     /// A file that holds the private key.
@@ -53,7 +53,7 @@ pub(crate) struct DeliverySettings {
     /// Under which name the public key is published: <selector>._domainkey.<domain>.
     #[arg(long, env = "DKIM_SELECTOR")]
     dkim_selector: Option<String>,
-    /// In whose name mails are signed; by default the domain of MAIL_FROM.
+    /// In whose name mails are signed; by default the domain of `MAIL_FROM`.
     #[arg(long, env = "DKIM_DOMAIN")]
     dkim_domain: Option<String>,
     /// Where one says that one wants no more mails of the lane `bulk`: an https or mailto URL, for their header List-Unsubscribe.

@@ -34,101 +34,58 @@ pub struct Metrics {
 impl Metrics {
     /// Registers everything; fails when something of the same name is there already.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+        };
+        let gauge = |name: &str, help: &str, labels: &[&str]| {
+            registered(registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
+        };
+        let start = HistogramOpts::new(
+            "email_delivery_start_seconds",
+            "From the request for a mail to the first attempt to hand it over.",
+        );
         let metrics = Self {
-            sent: registered(
-                registry,
-                IntCounterVec::new(
-                    Opts::new("email_sent_total", "Mails that the mail server took."),
-                    &["template"],
-                )?,
+            sent: counter("email_sent_total", "Mails that a provider took.", &["template"])?,
+            failed: counter(
+                "email_failed_total",
+                "Mails that were given up: refused, expired, unrenderable or ambiguous.",
+                &["template", "reason"],
             )?,
-            failed: registered(
-                registry,
-                IntCounterVec::new(
-                    Opts::new(
-                        "email_failed_total",
-                        "Mails that were given up: refused, expired, unrenderable or ambiguous.",
-                    ),
-                    &["template", "reason"],
-                )?,
-            )?,
-            refused: registered(
-                registry,
-                IntCounterVec::new(
-                    Opts::new(
-                        "email_commands_refused_total",
-                        "Messages that are no mail commands, now dead letters.",
-                    ),
-                    &["reason"],
-                )?,
+            refused: counter(
+                "email_commands_refused_total",
+                "Messages that are no mail commands, now dead letters.",
+                &["reason"],
             )?,
             start_seconds: registered(
                 registry,
-                Histogram::with_opts(
-                    HistogramOpts::new(
-                        "email_delivery_start_seconds",
-                        "From the request for a mail to the first attempt to hand it over.",
-                    )
-                    .buckets(START_BUCKETS.to_vec()),
-                )?,
+                Histogram::with_opts(start.buckets(START_BUCKETS.to_vec()))?,
             )?,
-            queue_length: registered(
-                registry,
-                IntGaugeVec::new(
-                    Opts::new("email_queue_length", "Messages that wait in a queue."),
-                    &["queue"],
-                )?,
+            queue_length: gauge("email_queue_length", "Messages that wait in a queue.", &["queue"])?,
+            deferred: counter(
+                "email_deferred_total",
+                "Attempts after which a mail waits for another.",
+                &["template"],
             )?,
-            deferred: registered(
-                registry,
-                IntCounterVec::new(
-                    Opts::new("email_deferred_total", "Attempts after which a mail waits for another."),
-                    &["template"],
-                )?,
+            superseded: counter(
+                "email_superseded_total",
+                "Mails that were not sent because a later one of their kind took their place.",
+                &["template"],
             )?,
-            superseded: registered(
-                registry,
-                IntCounterVec::new(
-                    Opts::new(
-                        "email_superseded_total",
-                        "Mails that were not sent because a later one of their kind took their place.",
-                    ),
-                    &["template"],
-                )?,
+            answers: counter(
+                "email_provider_answers_total",
+                "What providers did with mails, by outcome.",
+                &["provider", "outcome"],
             )?,
-            answers: registered(
-                registry,
-                IntCounterVec::new(
-                    Opts::new("email_provider_answers_total", "What providers did with mails, by outcome."),
-                    &["provider", "outcome"],
-                )?,
+            breaker: gauge(
+                "email_provider_breaker_state",
+                "Whether a provider is asked: 0 yes (closed), 1 by one mail (half open), 2 no (open).",
+                &["provider"],
             )?,
-            breaker: registered(
-                registry,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "email_provider_breaker_state",
-                        "Whether a provider is asked: 0 yes (closed), 1 by one mail (half open), 2 no (open).",
-                    ),
-                    &["provider"],
-                )?,
-            )?,
-            in_progress: registered(
-                registry,
-                IntGaugeVec::new(
-                    Opts::new("email_in_progress", "Mails that workers have in hand."),
-                    &["lane"],
-                )?,
-            )?,
-            messages: registered(
-                registry,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "email_messages",
-                        "Messages in a state that is not an end, and failed ones; the failed are dead letters.",
-                    ),
-                    &["state"],
-                )?,
+            in_progress: gauge("email_in_progress", "Mails that workers have in hand.", &["lane"])?,
+            messages: gauge(
+                "email_messages",
+                "Messages in a state that is not an end, and failed ones; the failed are dead letters.",
+                &["state"],
             )?,
         };
         metrics.show_zeros();

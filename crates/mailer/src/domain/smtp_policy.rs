@@ -41,8 +41,9 @@ pub enum Meaning {
 #[must_use]
 pub fn meaning(phase: Phase, code: u16) -> Meaning {
     match (phase, code) {
-        (Phase::Opening, _) | (_, 421 | 503 | 530 | 534 | 535 | 538) => Meaning::Unavailable,
-        (Phase::Sender, 400..=499) => Meaning::Unavailable,
+        (Phase::Opening, _) | (Phase::Sender, 400..=499) | (_, 421 | 503 | 530 | 534 | 535 | 538) => {
+            Meaning::Unavailable
+        }
         (_, 400..=499) | (Phase::Recipient, 552) => Meaning::Postponed,
         (_, 500..=599) => Meaning::Refused,
         // Nothing that SMTP knows.

@@ -196,8 +196,7 @@ async fn eml_06_a_lost_answer_is_asked_for_once_more_with_the_same_message_id() 
 async fn eml_08_without_encryption_or_with_the_wrong_certificate_nothing_is_said_and_the_mail_is_kept() {
     use secrecy::ExposeSecret;
     test_support::install_crypto_provider();
-    let trusting = |server: &SmtpServer, url: &str| {
-        let _ = server;
+    let trusting = |url: &str| {
         let server: smtp_server::SmtpServer = url.parse().unwrap();
         ProviderSettings::Smtp(ProviderName::Smtp, server.trusting(ca_pem().as_bytes()).unwrap())
     };
@@ -213,7 +212,7 @@ async fn eml_08_without_encryption_or_with_the_wrong_certificate_nothing_is_said
         if security == Security::Plain {
             url += "?tls=required";
         }
-        let it = Surroundings::with(vec![trusting(&server, &url)]).await;
+        let it = Surroundings::with(vec![trusting(&url)]).await;
         let order = Order::verify_email(ADA);
         assert!(is_again(it.deliver(&order).await), "{security:?}");
         assert_eq!(it.state(&order).await, MessageState::Deferred, "{security:?}");
@@ -223,7 +222,7 @@ async fn eml_08_without_encryption_or_with_the_wrong_certificate_nothing_is_said
     }
     for security in [Security::StartTls(Certificate::Good), Security::Tls(Certificate::Good)] {
         let server = SmtpServer::with_login(security, "user", "hush").await;
-        let it = Surroundings::with(vec![trusting(&server, server.url().expose_secret())]).await;
+        let it = Surroundings::with(vec![trusting(server.url().expose_secret())]).await;
         assert_eq!(it.deliver(&Order::verify_email(ADA)).await, Delivery::Over);
         let mails = server.mails_to(ADA);
         assert!(mails[0].encrypted && mails[0].user.as_deref() == Some("user"), "{mails:?}");
