@@ -94,8 +94,7 @@ struct Scribe<'a> {
 impl Scribe<'_> {
     async fn exchange(&mut self, name: &str, kind: ExchangeKind) -> Result<()> {
         let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-        let declared =
-            self.channel.exchange_declare(name.into(), kind, options, FieldTable::default()).await;
+        let declared = self.channel.exchange_declare(name.into(), kind, options, FieldTable::default()).await;
         self.unless_refused(declared).await.map(drop)
     }
 

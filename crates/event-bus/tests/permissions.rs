@@ -1,5 +1,9 @@
 //! With the permissions of a service one can do its work and nobody else's.
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic, and plays the intruder")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may panic, and plays the intruder"
+)]
 
 use std::time::Duration;
 
@@ -7,8 +11,8 @@ use async_rs::Runtime;
 use auth_events::{
     commands::Lane,
     routing::{
-        AUDIT_DEAD_QUEUE, AUDIT_QUEUE, COMMANDS_EXCHANGE, DEAD_EXCHANGE, EVENTS_EXCHANGE,
-        MAILER_DEAD_QUEUE, RETRY_EXCHANGE, Route, mailer_queue,
+        AUDIT_DEAD_QUEUE, AUDIT_QUEUE, COMMANDS_EXCHANGE, DEAD_EXCHANGE, EVENTS_EXCHANGE, MAILER_DEAD_QUEUE,
+        RETRY_EXCHANGE, Route, mailer_queue,
     },
 };
 use event_bus::{ConsumerSettings, Delivery, EventBus, Handler, OutgoingMessage, PERMISSIONS, Verdict};
@@ -40,7 +44,9 @@ fn message(route: Route) -> OutgoingMessage {
 
 async fn connect(url: &SecretString) -> Connection {
     let runtime = Runtime::tokio_current();
-    Connection::connect_with_runtime(url.expose_secret(), ConnectionProperties::default(), runtime).await.unwrap()
+    Connection::connect_with_runtime(url.expose_secret(), ConnectionProperties::default(), runtime)
+        .await
+        .unwrap()
 }
 
 /// Whether the broker takes a message for `exchange` from `connection`.
@@ -78,7 +84,11 @@ async fn amq_08_nobody_reads_anothers_queue_or_speaks_in_anothers_name() {
         ("auth-api", vec![EVENTS_EXCHANGE, COMMANDS_EXCHANGE], vec![]),
         ("session-service", vec![EVENTS_EXCHANGE], vec![]),
         ("mailer", vec![COMMANDS_EXCHANGE, RETRY_EXCHANGE, DEAD_EXCHANGE], vec![security, MAILER_DEAD_QUEUE]),
-        ("audit-service", vec![EVENTS_EXCHANGE, RETRY_EXCHANGE, DEAD_EXCHANGE], vec![AUDIT_QUEUE, AUDIT_DEAD_QUEUE]),
+        (
+            "audit-service",
+            vec![EVENTS_EXCHANGE, RETRY_EXCHANGE, DEAD_EXCHANGE],
+            vec![AUDIT_QUEUE, AUDIT_DEAD_QUEUE],
+        ),
     ] {
         let connection = connect(&user(&broker, service).await).await;
         for exchange in [EVENTS_EXCHANGE, COMMANDS_EXCHANGE, RETRY_EXCHANGE, DEAD_EXCHANGE, ""] {
@@ -111,7 +121,10 @@ async fn amq_08_with_its_permissions_each_service_does_its_work_whoever_comes_fi
     // Before anybody else is there: it declares what it may.
     let api = EventBus::new(&user(&broker, "auth-api").await, "auth-api", &Registry::new()).unwrap();
     let mail = || message(Route::mail(Lane::Security));
-    assert!(api.publisher().publish(vec![mail()]).await[0].is_err(), "no queue yet, so it stays in the outbox");
+    assert!(
+        api.publisher().publish(vec![mail()]).await[0].is_err(),
+        "no queue yet, so it stays in the outbox"
+    );
     let mailer = EventBus::new(&user(&broker, "mailer").await, "mailer", &Registry::new()).unwrap();
     let stop = CancellationToken::new();
     let settings = ConsumerSettings::one_at_a_time(mailer_queue(Lane::Security), MAILER_DEAD_QUEUE, 1);
@@ -137,7 +150,8 @@ async fn amq_08_with_its_permissions_each_service_does_its_work_whoever_comes_fi
     stop.cancel();
     consuming.await.unwrap();
 
-    let audit = EventBus::new(&user(&broker, "audit-service").await, "audit-service", &Registry::new()).unwrap();
+    let audit =
+        EventBus::new(&user(&broker, "audit-service").await, "audit-service", &Registry::new()).unwrap();
     audit.publisher().ready().await.unwrap();
     let fact = message(Route::fact("auth.user.registered"));
     assert!(api.publisher().publish(vec![fact]).await[0].is_ok());

@@ -120,20 +120,20 @@ async fn queue_status(database: &Database, bus: &EventBus) -> anyhow::Result<Str
     let mut lines = String::new();
     for lane in Lane::ALL {
         let queue = mailer_queue(*lane);
-        lines += &format!("{queue:<24} {}\n", bus.queue_length(queue).await?);
+        lines.extend([format!("{queue:<24} {}\n", bus.queue_length(queue).await?)]);
         for seconds in [10, 60, 600, 3600] {
             let delay = topology::delay_queue(queue, Duration::from_secs(seconds));
             // The delay queues are there since a mailer consumed the lane for the first time.
             let length = bus.queue_length(&delay).await.unwrap_or(0);
             if length > 0 {
-                lines += &format!("{delay:<24} {length}\n");
+                lines.extend([format!("{delay:<24} {length}\n")]);
             }
         }
     }
-    lines += &format!("{MAILER_DEAD_QUEUE:<24} {}\n", bus.queue_length(MAILER_DEAD_QUEUE).await?);
+    lines.extend([format!("{MAILER_DEAD_QUEUE:<24} {}\n", bus.queue_length(MAILER_DEAD_QUEUE).await?)]);
     let mut conn = database.connection().await?;
     for (state, count) in upkeep::count_unfinished(&mut conn).await? {
-        lines += &format!("{:<24} {count}\n", format!("messages {}", state.name()));
+        lines.extend([format!("{:<24} {count}\n", format!("messages {}", state.name()))]);
     }
     Ok(lines)
 }

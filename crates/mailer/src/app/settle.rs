@@ -8,6 +8,7 @@ use crate::{
         claim::Attempt,
         mail_command::MailCommand,
         message::{Circumstances, MessageState},
+        provider::ProviderName,
         settlement::Settlement,
     },
     mail::providers::Handover,
@@ -38,7 +39,7 @@ impl Postman {
                 Ok(true) => {
                     tracing::info!(
                         mail.id = %id, mail.template = command.template().name(), mail.attempt = attempt.number,
-                        mail.state = state.name(), mail.provider = handover.provider.map(|it| it.name()),
+                        mail.state = state.name(), mail.provider = handover.provider.map(ProviderName::name),
                         "Mail {id} is {} after attempt {}", state.name(), attempt.number
                     );
                     return Ok(());

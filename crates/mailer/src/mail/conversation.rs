@@ -116,10 +116,9 @@ pub(super) fn outcome_of(interruption: &Interruption) -> Outcome {
     match code.map(|code| meaning(*phase, code)) {
         Some(Meaning::Refused) => Outcome::Refused(reply),
         Some(Meaning::Postponed) => Outcome::Postponed(reply),
-        // The server has said that it did not take it, even where it says so last of all.
-        Some(Meaning::Unavailable) => Outcome::Unavailable(reply),
         None if *phase == Phase::Message => Outcome::Ambiguous(reply),
-        None => Outcome::Unavailable(reply),
+        // The server has said that it did not take it, even where it says so last of all; or it never had it whole.
+        Some(Meaning::Unavailable) | None => Outcome::Unavailable(reply),
     }
 }
 

@@ -125,13 +125,13 @@ impl Dkim {
     }
 
     fn signature(&self, signed: &[u8]) -> Result<Vec<u8>, DkimError> {
-        let signer = |scheme| -> Result<Box<dyn Signer>, DkimError> {
+        let by = |scheme| -> Result<Box<dyn Signer>, DkimError> {
             self.key.choose_scheme(&[scheme]).ok_or(DkimError::Sign)
         };
         let signature = match self.algorithm {
-            Algorithm::Rsa => signer(SignatureScheme::RSA_PKCS1_SHA256)?.sign(signed),
+            Algorithm::Rsa => by(SignatureScheme::RSA_PKCS1_SHA256)?.sign(signed),
             // RFC 8463 signs the hash.
-            Algorithm::Ed25519 => signer(SignatureScheme::ED25519)?.sign(&Sha256::digest(signed)),
+            Algorithm::Ed25519 => by(SignatureScheme::ED25519)?.sign(&Sha256::digest(signed)),
         };
         signature.map_err(|_| DkimError::Sign)
     }

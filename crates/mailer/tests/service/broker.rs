@@ -32,7 +32,7 @@ impl Surroundings {
 }
 
 fn bad_ones(good: &OutgoingMessage) -> Vec<OutgoingMessage> {
-    let truncated = good.payload[..good.payload.len() / 2].to_vec();
+    let truncated: Vec<u8> = good.payload.iter().copied().take(good.payload.len() / 2).collect();
     let mut bad: Vec<OutgoingMessage> = [
         b"".to_vec(),
         b"not JSON".to_vec(),
@@ -45,7 +45,11 @@ fn bad_ones(good: &OutgoingMessage) -> Vec<OutgoingMessage> {
     .into_iter()
     .map(|payload| poison(Lane::Security, &payload))
     .collect();
-    bad.push(OutgoingMessage { message_id: String::new(), message_type: String::new(), ..bad[1].clone() });
+    bad.push(OutgoingMessage {
+        message_id: String::new(),
+        message_type: String::new(),
+        ..poison(Lane::Security, b"not JSON")
+    });
     bad
 }
 

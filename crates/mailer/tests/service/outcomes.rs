@@ -274,7 +274,7 @@ async fn fc_05_what_is_under_way_when_the_mailer_is_stopped_is_put_back_or_finis
             .then_some(())
         })
         .await;
-        tokio::time::sleep(Duration::from_millis(1_000)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
         it.postman.stop.cancel();
     };
     let (put_back, done, ()) = tokio::join!(it.deliver(&stalled), it.deliver(&nearly_done), stop);
