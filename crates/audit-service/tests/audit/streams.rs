@@ -161,27 +161,6 @@ async fn an_export_has_every_event_that_matches_once_and_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn exports_that_nobody_takes_are_few_and_hold_no_connection() {
-    let audit = Running::start().await;
-    audit.another_log().record(&[parsed(&login(user()))]).await;
-    let mut client = audit.client.clone();
-    let mut open = Vec::new();
-    for _ in 0..4 {
-        open.push(client.export(ExportRequest::default()).await.unwrap());
-    }
-    let status = client.export(ExportRequest::default()).await.unwrap_err();
-    assert_eq!(service_error::error_reason(&status).as_deref(), Some("too_many_streams"));
-    // The pool has four connections, and a search finds one.
-    client.search(auth_proto::audit::v1::SearchRequest::default()).await.unwrap();
-    drop(open);
-    test_support::eventually("an export may begin", DEADLINE, || async {
-        audit.client.clone().export(ExportRequest::default()).await.ok()
-    })
-    .await;
-    audit.stop_and_expect_an_empty_queue().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn events_are_counted_by_type_and_outcome() {
     let audit = Running::start().await;
     let mut failed = login(user());
