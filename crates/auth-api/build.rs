@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=../../migrations/auth-api");
     println!("cargo::rerun-if-changed={LISTS}");
     println!("cargo::rerun-if-changed=src/domain/common_passwords/key.rs");
-    let out = env::var("OUT_DIR")?;
+    let out = env::var_os("OUT_DIR").ok_or("Cargo says where files go")?;
     for list in ["long", "words"] {
         let text = fs::read_to_string(Path::new(LISTS).join(list).with_extension("txt"))?;
         let keys: Vec<u64> = text.lines().map(key::of).collect();

@@ -33,7 +33,7 @@ pub struct Settings {
     /// A file that holds them.
     #[arg(long, env = "AUDIT_PERSONAL_KEYS_FILE", value_name = "PATH")]
     audit_personal_keys_file: Option<PathBuf>,
-    /// Where copies of the log go: s3://bucket/prefix, or file:///directory, which must exist. Without it there are none.
+    /// Where copies of the log go: `s3://bucket/prefix`, or `file:///directory`, which must exist. Without it there are none.
     #[arg(long, env = "AUDIT_ARCHIVE_URL", value_name = "URL")]
     audit_archive_url: Option<String>,
     /// How old an event gets before it is copied, at most.

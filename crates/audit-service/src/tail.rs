@@ -47,6 +47,7 @@ impl Tail {
     }
 
     /// The news from now on; the first comes at once and says where it begins.
+    #[must_use]
     pub fn follow(&self) -> broadcast::Receiver<Arc<News>> {
         let receiver = self.news.subscribe();
         self.came.notify_one();

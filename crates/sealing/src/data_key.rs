@@ -92,14 +92,14 @@ mod tests {
 
     #[test]
     fn a_stored_key_opens_what_it_sealed_and_nothing_that_was_changed() {
-        let ring = KeyRing::parse("k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8").unwrap();
+        let keys = KeyRing::parse("k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8").unwrap();
         let mut rng = clock::secure_rng();
         let key = DataKey::generate(&mut rng);
-        let stored = key.seal_with(&ring, b"owner", &mut rng);
+        let stored = key.seal_with(&keys, b"owner", &mut rng);
         let sealed = key.seal(b"value", b"row", &mut rng);
-        let opened = DataKey::open_with(&ring, &stored, b"owner").unwrap();
+        let opened = DataKey::open_with(&keys, &stored, b"owner").unwrap();
         assert_eq!(*opened.open(&sealed, b"row").unwrap(), b"value");
-        assert!(DataKey::open_with(&ring, &stored, b"other").is_err());
+        assert!(DataKey::open_with(&keys, &stored, b"other").is_err());
         assert!(opened.open(&sealed, b"other").is_err());
         for index in 0..sealed.len() {
             let mut changed = sealed.clone();

@@ -33,14 +33,14 @@ pub(crate) async fn pass_on(mut client: TcpStream, network: Arc<Network>) -> io:
                 pump(Direction::FromServer).run(server_reads, client_writes, &doom),
             )
         };
-        let silenced = async {
+        let falls_silent = async {
             // A proxy that is gone says nothing either.
             let _ = if begins_silent { Ok(()) } else { silences.changed().await };
         };
         tokio::select! {
             biased;
             _ = resets.changed() => End::Reset,
-            () = silenced => End::Silence,
+            () = falls_silent => End::Silence,
             talked = talking => match talked {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => End::Reset,
                 _ => End::Over,

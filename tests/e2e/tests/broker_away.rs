@@ -1,5 +1,4 @@
 //! Without the broker everything that a user asks for is done, and what was promised is kept when it is back.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::time::{Duration, Instant};
 

@@ -6,7 +6,7 @@ use service_error::{ErrorKind, ServiceError};
 use super::AuditLog;
 use crate::{
     domain::{
-        Criteria, Cursor, FilterInvalid, PageSize, PageTokenInvalid, Place, PlaceInvalid, Reader,
+        Criteria, Cursor, FilterInvalid, FreeText, PageSize, PageTokenInvalid, Place, PlaceInvalid, Reader,
         RecordedEvent, ScopeExceeded,
     },
     store::{
@@ -106,7 +106,7 @@ impl AuditLog {
             // An address without a tag is nowhere, and an empty tag is no row's.
             wanted.address = Some(self.personal.tag(conn, ip).await?.unwrap_or_default());
         }
-        let text_ip = filter.q.as_ref().and_then(|text| text.ip());
+        let text_ip = filter.q.as_ref().and_then(FreeText::ip);
         if let Some(ip) = text_ip.filter(|_| !criteria.scope().omit_personal_data) {
             wanted.text_address = self.personal.tag(conn, ip).await?;
         }

@@ -9,6 +9,8 @@ use crate::store::rows::RawRow;
 
 /// Where segments are.
 pub const FOLDER: &str = "events";
+pub(super) const SEGMENT_SUFFIX: &str = ".ndjson.gz";
+pub(super) const MANIFEST_SUFFIX: &str = ".json";
 
 /// A part of the log as a file: a line for each row, with everything that the table has, in gzip. What is about people is
 /// sealed in it as it is there, and gone when its key is gone.
@@ -85,12 +87,12 @@ impl Segment {
         let object = self.encoder.finish()?;
         let manifest = Manifest {
             format: 1,
-            object: format!("{FOLDER}/{:020}-{:020}.ndjson.gz", self.from_seq, self.to_seq),
+            object: format!("{FOLDER}/{:020}-{:020}{SEGMENT_SUFFIX}", self.from_seq, self.to_seq),
             from_seq: self.from_seq,
             to_seq: self.to_seq,
             events: self.events,
-            object_sha256: hex(&Sha256::digest(&object)),
-            lines_sha256: hex(&self.digest.finalize()),
+            object_sha256: hex::encode(Sha256::digest(&object)),
+            lines_sha256: hex::encode(self.digest.finalize()),
             last_hash: self.last_hash,
             written_at,
         };
@@ -102,7 +104,7 @@ impl Manifest {
     /// The manifest's own name.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("{FOLDER}/{:020}-{:020}.json", self.from_seq, self.to_seq)
+        format!("{FOLDER}/{:020}-{:020}{MANIFEST_SUFFIX}", self.from_seq, self.to_seq)
     }
 
     /// Whether `object` is what was written, to the last line.
@@ -114,10 +116,10 @@ impl Manifest {
             let length = decoder.read(&mut buffer)?;
             let Some(read) = buffer.get(..length).filter(|read| !read.is_empty()) else { break };
             lines.update(read);
-            events += read.iter().filter(|byte| **byte == b'\n').count() as u64;
+            events += memchr::memchr_iter(b'\n', read).count() as u64;
         }
-        Ok(hex(&Sha256::digest(object)) == self.object_sha256
-            && hex(&lines.finalize()) == self.lines_sha256
+        Ok(hex::encode(Sha256::digest(object)) == self.object_sha256
+            && hex::encode(lines.finalize()) == self.lines_sha256
             && events == self.events)
     }
 }
@@ -127,10 +129,6 @@ pub(super) fn range(name: &str) -> Option<(i64, i64)> {
     let (from, rest) = name.strip_prefix(FOLDER)?.strip_prefix('/')?.split_once('-')?;
     let to = rest.split('.').next()?;
     Some((from.parse().ok()?, to.parse().ok()?))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::{
     Archive, Manifest, Segment,
-    segment::{FOLDER, range},
+    segment::{FOLDER, MANIFEST_SUFFIX, SEGMENT_SUFFIX, range},
 };
 use crate::store;
 
@@ -168,7 +168,7 @@ impl Upkeep {
     /// What was done is known from the archive itself, so that nothing has to be remembered.
     async fn last_manifest(&self) -> Result<Option<Manifest>, ArchiveError> {
         let names = self.archive.names(FOLDER).await?;
-        let is_manifest = |name: &&String| name.ends_with(".json") && range(name).is_some();
+        let is_manifest = |name: &&String| name.ends_with(MANIFEST_SUFFIX) && range(name).is_some();
         let Some(name) = names.iter().rfind(is_manifest) else { return Ok(None) };
         let text = self.archive.get(name).await?.unwrap_or_default();
         let manifest =
@@ -179,7 +179,7 @@ impl Upkeep {
     /// A segment without a manifest is what a run left that was ended in between.
     async fn remove_unfinished(&self, up_to_seq: i64) -> Result<(), ArchiveError> {
         for name in self.archive.names(FOLDER).await? {
-            if name.ends_with(".gz") && range(&name).is_some_and(|(from, _)| from > up_to_seq) {
+            if name.ends_with(SEGMENT_SUFFIX) && range(&name).is_some_and(|(from, _)| from > up_to_seq) {
                 warn!(object = name, "Removes {name}, which was never finished");
                 self.archive.delete(&name).await?;
             }

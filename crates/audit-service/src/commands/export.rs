@@ -75,7 +75,7 @@ impl Export {
             Some(file) => to_file(log, &criteria, format, file).await?,
             None => write(log, &criteria, format, &mut std::io::stdout()).await?,
         };
-        let sha256: String = summary.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hex::encode(summary.sha256);
         eprintln!("{} events up to seq {}, SHA-256 {sha256}", summary.events, summary.up_to_seq);
         Ok(ExitCode::SUCCESS)
     }

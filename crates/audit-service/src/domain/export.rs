@@ -101,7 +101,7 @@ fn cells(event: &RecordedEvent) -> [String; HEADER.len()] {
         text(&event.trace_id),
         event.detail.to_string(),
         event.erased.to_string(),
-        hex(&event.hash),
+        hex::encode(&event.hash),
     ]
 }
 
@@ -177,7 +177,7 @@ fn lines(events: &[RecordedEvent]) -> Vec<u8> {
             trace_id: event.trace_id.as_deref(),
             detail: &event.detail,
             erased: event.erased,
-            hash: hex(&event.hash),
+            hash: hex::encode(&event.hash),
         };
         // Text, numbers and what was JSON before: nothing here has no JSON form.
         let _ = serde_json::to_writer(&mut file, &line);
@@ -188,10 +188,6 @@ fn lines(events: &[RecordedEvent]) -> Vec<u8> {
 
 fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Micros, true)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use audit_service::{
     archive::{Archive, ArchiveError, Archived, Manifest, S3Settings, Upkeep},
     startup::migrations,
 };
-use chrono::{TimeDelta, Utc};
-use clock::ManualClock;
+use chrono::TimeDelta;
+use clock::{Clock, ManualClock, SystemClock};
 use diesel_async::SimpleAsyncConnection;
 use flate2::read::GzDecoder;
 use sealing::KeyRing;
@@ -34,7 +34,7 @@ impl Archiving {
         let database = TestDatabase::new("audit", migrations()).await;
         let keys = |text| KeyRing::parse(text).unwrap();
         let log = AuditLog::new(database.database("test"), keys(CURSOR_KEYS), keys(PERSONAL_KEYS));
-        let clock = Arc::new(ManualClock::new(Utc::now()));
+        let clock = Arc::new(ManualClock::new(SystemClock.now()));
         Self { database, directory: tempfile::tempdir().unwrap(), log, clock }
     }
 

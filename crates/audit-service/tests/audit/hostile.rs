@@ -9,8 +9,8 @@ use audit_service::{
 use auth_proto::audit::v1::{
     EventFilter, ExportRequest, GetRequest, SearchRequest, StatsRequest, TailRequest,
 };
-use chrono::{TimeDelta, Utc};
-use clock::ManualClock;
+use chrono::TimeDelta;
+use clock::{Clock, ManualClock, SystemClock};
 use serde_json::json;
 use tonic::Code;
 
@@ -119,7 +119,7 @@ async fn aud_07_what_is_searched_for_is_taken_literally() {
 #[tokio::test(flavor = "multi_thread")]
 async fn aud_06_a_page_token_dies_after_an_hour_and_is_its_readers_own() {
     let audit = Running::start().await;
-    let clock = Arc::new(ManualClock::new(Utc::now()));
+    let clock = Arc::new(ManualClock::new(SystemClock.now()));
     let log = audit.another_log().with_clock(clock.clone());
     let events: Vec<_> = (0..3).map(|_| parsed(&login(user()))).collect();
     log.record(&events).await;

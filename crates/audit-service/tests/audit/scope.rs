@@ -9,7 +9,8 @@ use auth_ids::{GenericUuid, Uuid};
 use auth_proto::audit::v1::{
     self as proto, ExportFormat, ExportRequest, GetRequest, SearchRequest, TailRequest, export_response::Part,
 };
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
+use clock::{Clock, SystemClock};
 use serde_json::json;
 use tonic::{Code, Status};
 
@@ -86,7 +87,7 @@ fn many_filters(people: &[Uuid], events: &[Event]) -> Vec<Filter> {
     }
     singles.push(Filter { q: Some(text(&people[0].to_string())), ..any() });
     singles.push(Filter { q: Some(text(&events[7].id.to_string())), ..any() });
-    let now = Utc::now();
+    let now = SystemClock.now();
     for (from, to) in [
         (Some(-200), None),
         (None, Some(-2)),

@@ -102,7 +102,8 @@ async fn a_follower_who_does_not_listen_loses_news_and_keeps_nobody_waiting() {
         assert_eq!(tail.followers(), 2);
         stop.cancel();
     };
-    tokio::time::timeout(Duration::from_secs(60), async { tokio::join!(running, reading) }).await.unwrap();
+    let both = Box::pin(async { tokio::join!(running, reading) });
+    tokio::time::timeout(Duration::from_mins(1), both).await.unwrap();
     audit.stop_and_expect_an_empty_queue().await;
 }
 

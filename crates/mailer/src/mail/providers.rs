@@ -38,7 +38,7 @@ pub enum ProviderSettings {
 /// Whom mails are handed to. Clones share connections and breakers.
 #[derive(Clone)]
 pub struct Providers {
-    providers: Arc<[Provider]>,
+    in_order: Arc<[Provider]>,
     clock: SharedClock,
     metrics: Metrics,
 }
@@ -97,8 +97,8 @@ impl Providers {
         metrics: Metrics,
     ) -> anyhow::Result<Self> {
         let providers: anyhow::Result<Vec<Provider>> = settings.into_iter().map(Provider::new).collect();
-        let providers = Self { providers: providers?.into(), clock, metrics };
-        for provider in providers.providers.iter() {
+        let providers = Self { in_order: providers?.into(), clock, metrics };
+        for provider in providers.in_order.iter() {
             providers.metrics.breaker(provider.name, BreakerState::Closed);
         }
         Ok(providers)
@@ -108,7 +108,7 @@ impl Providers {
     #[must_use]
     pub fn any_admits(&self) -> bool {
         let now = self.clock.now();
-        self.providers.iter().any(|provider| provider.health.lock().breaker.would_admit(now))
+        self.in_order.iter().any(|provider| provider.health.lock().breaker.would_admit(now))
     }
 
     /// Hands a mail over, once: to the first provider that is there and takes it. The next one is asked only where the one before certainly did not
@@ -122,8 +122,8 @@ impl Providers {
         let patience = Patience::new(MAIL_DEADLINE, stop.clone());
         let mut passed_over = Vec::new();
         let mut last = None;
-        let mut left = self.providers.len();
-        for provider in self.providers.iter() {
+        let mut left = self.in_order.len();
+        for provider in self.in_order.iter() {
             // Who is asked first must leave time for the others.
             let share = patience.left() / u32::try_from(left).unwrap_or(1).max(1);
             left -= 1;
@@ -155,13 +155,13 @@ impl Providers {
     /// How each of them does.
     #[must_use]
     pub fn report(&self) -> Vec<ProviderReport> {
-        self.providers.iter().map(Provider::report).collect()
+        self.in_order.iter().map(Provider::report).collect()
     }
 
     /// Whether any of them can be reached and lets us in; what is wrong with each where none does.
     pub async fn probe(&self, stop: &CancellationToken) -> Result<(), String> {
         let mut wrong = Vec::new();
-        for provider in self.providers.iter() {
+        for provider in self.in_order.iter() {
             let patience = Patience::new(PROBE_DEADLINE, stop.clone());
             match provider.transport.probe(&patience).await {
                 Ok(()) => return Ok(()),
@@ -173,7 +173,7 @@ impl Providers {
 
     /// Says goodbye on every idle connection.
     pub async fn close(&self) {
-        for provider in self.providers.iter() {
+        for provider in self.in_order.iter() {
             if let Transport::Smtp(smtp) = &provider.transport {
                 smtp.close().await;
             }

@@ -24,11 +24,10 @@ async fn fx_sm_03_what_is_put_off_comes_later_what_is_refused_never_and_what_exp
     platform.smtp.decide(|to, attempt| match (to.split('-').next(), attempt) {
         (Some("down"), 0) => Behaviour::SHUTTING_DOWN,
         (Some("busy"), 0) => Behaviour::BUSY,
-        (Some("later"), 0) => Behaviour::LATER,
         (Some("disk"), 0) => Behaviour::NO_STORAGE,
         (Some("mailbox"), _) => Behaviour::UNKNOWN,
         (Some("spam"), _) => Behaviour::SPAM,
-        (Some("never"), _) => Behaviour::LATER,
+        (Some("later"), 0) | (Some("never"), _) => Behaviour::LATER,
         _ => Behaviour::Accept,
     });
     let mut put_off = Vec::new();

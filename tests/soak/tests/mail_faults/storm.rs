@@ -35,7 +35,7 @@ async fn fx_ml_01_a_storm_of_mails_survives_transient_failures_a_dead_provider_a
     for server in [&first, &second] {
         server.decide(|to, attempt| match (fate(to), attempt) {
             (0..9, 0 | 1) | (9..30, 0) => {
-                if fate(to) % 2 == 0 {
+                if fate(to).is_multiple_of(2) {
                     Behaviour::LATER
                 } else {
                     Behaviour::BUSY
