@@ -31,8 +31,8 @@ test: ## Run all tests with throw-away servers (TEST_ARGS is handed to cargo tes
 soak: ## Run the tests that take minutes, one after another; they are not part of `test`
 	$(CARGO) test -p threats --test mapping
 	$(CARGO) build --release $(BINARIES)
-	$(dir $(PROGRAMS))release/dev-stack with-servers -- timeout 60m $(CARGO) test --release -p soak --no-fail-fast $(TEST_ARGS) -- --test-threads=1 --nocapture
-	SCHEDULES=100000 $(dir $(PROGRAMS))release/dev-stack with-servers -- timeout 25m $(CARGO) test --release -p session-service --test service -- schedules --nocapture
+	$(dir $(PROGRAMS))release/dev-stack with-servers -- timeout 55m $(CARGO) test --release -p soak --no-fail-fast $(TEST_ARGS) -- --test-threads=1 --nocapture
+	SCHEDULES=100000 $(dir $(PROGRAMS))release/dev-stack with-servers -- timeout 20m $(CARGO) test --release -p session-service --test service -- schedules --nocapture
 
 chaos: ## Drill what fails in production at full length, for about an hour: broker, mail servers, mailer and audit log
 	$(CARGO) build --release $(BINARIES)
