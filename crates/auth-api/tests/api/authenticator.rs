@@ -87,6 +87,15 @@ impl ProtectedAccount {
         challenge(&self.api).await
     }
 
+    /// Those of several logins. One after the other: of so many at once a slow machine would refuse some as too many.
+    pub async fn challenges(&self, count: usize) -> Vec<String> {
+        let mut challenges = Vec::new();
+        for _ in 0..count {
+            challenges.push(self.challenge().await);
+        }
+        challenges
+    }
+
     pub async fn verify(&self, challenge: &str, otp: &str) -> Response {
         verify(&self.api, challenge, otp).await
     }

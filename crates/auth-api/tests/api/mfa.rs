@@ -136,7 +136,7 @@ async fn mfa_04_of_a_hundred_posts_of_the_right_code_one_succeeds() {
 
     account.clock.advance(STEP);
     let code = account.app.code();
-    let challenges = join_all((0..10).map(|_| account.challenge())).await;
+    let challenges = account.challenges(10).await;
     let answers = join_all(challenges.iter().map(|challenge| account.verify(challenge, &code))).await;
     let counts = count(&answers);
     assert_eq!(counts[&200], 1, "{counts:?}");
@@ -149,7 +149,7 @@ async fn mfa_05_a_recovery_code_is_spent_once() {
     let account = ProtectedAccount::new().await;
     let live = account.api.sessions.live();
     for (round, code) in account.recovery_codes.iter().take(3).enumerate() {
-        let challenges = join_all((0..20).map(|_| account.challenge())).await;
+        let challenges = account.challenges(20).await;
         let posts = (0..100).map(|index| account.recover(&challenges[index % 20], code));
         let mut answers = join_all(posts).await;
         let counts = count(&answers);
