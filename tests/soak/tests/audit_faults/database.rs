@@ -4,7 +4,7 @@ use chaos::{Faults, Proxy};
 use e2e::{ledger, traffic::beside};
 use rustix::process::Signal;
 use secrecy::ExposeSecret;
-use soak::life::nearly_all_are_answered;
+use soak::life::all_are_answered;
 use tokio::time::sleep;
 
 use super::{Platform, SETTLED, chain_is_whole};
@@ -49,6 +49,6 @@ async fn fx_au_04_while_the_audit_database_is_away_slow_or_full_the_queue_keeps_
         assert_eq!(far.broker.queue_length("audit.dead").await, 0, "{fault}: nothing is dropped");
     }
     println!("fx_au_04: {}", report.join("; "));
-    nearly_all_are_answered(&answers);
+    all_are_answered(&answers);
     chain_is_whole(stack);
 }

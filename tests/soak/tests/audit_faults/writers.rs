@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use e2e::{ledger, sibling::Sibling, traffic::beside};
 use rustix::process::Signal;
-use soak::{drill::parameter, life::nearly_all_are_answered};
+use soak::{drill::parameter, life::all_are_answered};
 use test_support::eventually;
 use tokio::time::sleep;
 
@@ -33,7 +33,7 @@ async fn fx_au_02_a_writer_that_is_killed_in_the_middle_of_batches_leaves_a_whol
     };
     let ((), answers) = beside(strikes, 60, |number| life.request(number)).await;
     println!("fx_au_02: {kills} kills, {} requests", answers.len());
-    nearly_all_are_answered(&answers);
+    all_are_answered(&answers);
     life.is_in_order("fx_au_02", stack, &smtp, SETTLED).await;
     chain_is_whole(stack);
 }
@@ -48,7 +48,7 @@ async fn fx_au_03_three_writers_at_once_make_one_chain() {
     second.end(Signal::KILL);
     let ((), more) = beside(sleep(Duration::from_secs(5)), 80, |number| life.request(number)).await;
     answers.extend(more);
-    nearly_all_are_answered(&answers);
+    all_are_answered(&answers);
     life.is_in_order("fx_au_03", stack, &smtp, SETTLED).await;
     let forks =
         stack.sql("SELECT count(*) FROM audit.events GROUP BY class, prev_hash HAVING count(*) > 1").await;

@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use secrecy::ExposeSecret;
 use soak::{
     drill::parameter,
-    life::{Life, nearly_all_are_answered},
+    life::{Life, all_are_answered},
 };
 use test_support::{eventually, smtp::SmtpServer};
 
@@ -46,6 +46,6 @@ async fn fx_mq_03_a_broker_that_is_killed_again_and_again_loses_nothing() {
         answers.len(),
         e2e::traffic::problems(&answers).len()
     );
-    nearly_all_are_answered(&answers);
+    all_are_answered(&answers);
     life.is_in_order("fx_mq_03", &stack, &smtp, Duration::from_mins(3)).await;
 }

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use chaos::{Faults, Trigger, patterns};
 use e2e::{ledger, traffic::beside};
-use soak::{drill::parameter, life::nearly_all_are_answered, memory::resident_mib};
+use soak::{drill::parameter, life::all_are_answered, memory::resident_mib};
 use test_support::eventually;
 use tokio::time::sleep;
 
@@ -27,7 +27,7 @@ async fn fx_mq_04_connections_that_break_between_publish_and_confirm_lose_nothin
         counts.sights,
         answers.len()
     );
-    nearly_all_are_answered(&answers);
+    all_are_answered(&answers);
     life.is_in_order("fx_mq_04", &far.stack, &smtp, Duration::from_mins(2)).await;
 }
 
@@ -55,7 +55,7 @@ async fn fx_mq_07_a_broker_that_confirms_after_five_seconds_gets_little_at_a_tim
         "fx_mq_07: {published} messages published and {audited} recorded in {BATCHES:?}, of {} requests; {before} MiB became {after} MiB",
         answers.len()
     );
-    nearly_all_are_answered(&answers);
+    all_are_answered(&answers);
     // A round trip cannot be shorter than the answers are slow.
     let rounds = usize::try_from(BATCHES.as_secs() / SLOW.as_secs() + 1).unwrap();
     assert!(published <= IN_FLIGHT * rounds, "{published} in {rounds} round trips");
@@ -91,7 +91,7 @@ async fn fx_mq_08_connections_that_say_nothing_any_more_are_replaced_within_twen
     println!(
         "fx_mq_08: all connections replaced after {reconnected:.1?}, facts recorded again after {again:.1?}"
     );
-    nearly_all_are_answered(&answers);
+    all_are_answered(&answers);
     assert!(reconnected <= NOTICED + RECONNECTED, "{reconnected:?}");
     life.is_in_order("fx_mq_08", &far.stack, &smtp, Duration::from_mins(2)).await;
 }
