@@ -9,7 +9,7 @@ use std::{path::Path, time::Duration};
 
 pub(crate) use epmd::Epmd;
 pub(crate) use postgres::Postgres;
-pub(crate) use rabbitmq::{RabbitMq, RabbitMqPorts};
+pub(crate) use rabbitmq::{BrokerAccount, RabbitMq, RabbitMqPorts};
 pub(crate) use redis::Redis;
 use tokio::process::Command;
 

@@ -130,7 +130,7 @@ impl Stack {
         self.progress.step(since, "certificates of the development CA");
 
         let keepers = Keepers { names: &self.names, servers: &self.servers, addresses: &self.addresses };
-        let foundations = Foundations::start(state, settings, &mut ports, &keepers).await?;
+        let foundations = Foundations::start(state, settings, &secrets, &mut ports, &keepers).await?;
         let wiring = Arc::new(Wiring::new(state, settings, &secrets, &foundations, &mut ports)?);
         self.progress.step(since, "mail catcher and fake Turnstile");
 

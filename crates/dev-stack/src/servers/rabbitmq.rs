@@ -5,7 +5,10 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use event_bus::Permissions;
+use reqwest::{Method, RequestBuilder};
 use rustix::process::Signal;
+use serde_json::json;
 use tokio::process::Command;
 
 use super::{Durability, with_clean_environment};
@@ -30,13 +33,19 @@ pub(crate) struct RabbitMqPorts {
     pub distribution: Port,
 }
 
+/// The account of a service, beside the administrator's.
+pub(crate) struct BrokerAccount {
+    pub permissions: Permissions,
+    pub password: String,
+}
+
 /// A private RabbitMQ node with the management plugin.
-#[derive(Debug)]
 pub(crate) struct RabbitMq {
     directory: PathBuf,
     ports: RabbitMqPorts,
     epmd_port: u16,
     password: String,
+    accounts: Vec<BrokerAccount>,
     durability: Durability,
     client: reqwest::Client,
 }
@@ -51,11 +60,22 @@ impl RabbitMq {
     ) -> anyhow::Result<Self> {
         private_file::directory(directory)?;
         let password = kept(&directory.join("password"), password)?;
-        Ok(Self { directory: directory.to_owned(), ports, epmd_port, password, durability, client })
+        let accounts = Vec::new();
+        Ok(Self { directory: directory.to_owned(), ports, epmd_port, password, accounts, durability, client })
     }
 
+    /// The same node with an account for each service.
+    pub(crate) fn with_accounts(self, accounts: Vec<BrokerAccount>) -> Self {
+        Self { accounts, ..self }
+    }
+
+    /// The administrator's URL.
     pub(crate) fn amqp_url(&self) -> String {
-        format!("amqp://{USER}:{}@127.0.0.1:{}/{VHOST}", self.password, self.ports.amqp.number())
+        self.amqp_url_of(USER, &self.password)
+    }
+
+    pub(crate) fn amqp_url_of(&self, user: &str, password: &str) -> String {
+        format!("amqp://{user}:{password}@127.0.0.1:{}/{VHOST}", self.ports.amqp.number())
     }
 
     /// The management API's URL with user and password.
@@ -70,6 +90,24 @@ impl RabbitMq {
     /// There since the node was ready once.
     fn complete(&self) -> PathBuf {
         self.directory.join("complete")
+    }
+
+    fn management(&self, method: Method, path: &str) -> RequestBuilder {
+        let url = format!("http://127.0.0.1:{}/api/{path}", self.ports.management.number());
+        let request = self.client.request(method, url);
+        request.basic_auth(USER, Some(&self.password)).timeout(Duration::from_secs(5))
+    }
+
+    async fn make_accounts(&self) -> anyhow::Result<()> {
+        for BrokerAccount { permissions, password } in &self.accounts {
+            let Permissions { service, configure, write, read } = permissions;
+            let user = self.management(Method::PUT, &format!("users/{service}"));
+            user.json(&json!({"password": password, "tags": ""})).send().await?.error_for_status()?;
+            let granted = self.management(Method::PUT, &format!("permissions/{VHOST}/{service}"));
+            let permissions = json!({"configure": configure, "write": write, "read": read});
+            granted.json(&permissions).send().await?.error_for_status()?;
+        }
+        Ok(())
     }
 
     fn configuration(&self) -> String {
@@ -141,15 +179,10 @@ impl Daemon for RabbitMq {
     }
 
     async fn ready(&self) -> anyhow::Result<()> {
-        let check = format!(
-            "http://127.0.0.1:{}/api/health/checks/port-listener/{}",
-            self.ports.management.number(),
-            self.ports.amqp.number()
-        );
-        let request =
-            self.client.get(check).basic_auth(USER, Some(&self.password)).timeout(Duration::from_secs(5));
-        let status = request.send().await?.status();
+        let check = format!("health/checks/port-listener/{}", self.ports.amqp.number());
+        let status = self.management(Method::GET, &check).send().await?.status();
         ensure!(status.is_success(), "its management API answers {status}");
+        self.make_accounts().await?;
         if !self.complete().exists() {
             private_file::write(&self.complete(), "")?;
         }

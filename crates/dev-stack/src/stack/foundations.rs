@@ -1,6 +1,7 @@
 use std::{path::Path, sync::Arc, time::Instant};
 
 use anyhow::Context;
+use event_bus::PERMISSIONS;
 use url::Url;
 
 use super::{Settings, announced::Announced, stack_env::StackEnv};
@@ -10,7 +11,10 @@ use crate::{
     mailbox::Mailbox,
     ports::Ports,
     progress::Progress,
-    servers::{Durability, Epmd, Postgres, RabbitMq, RabbitMqPorts, Redis, START_PATIENCE, http_client},
+    secrets::{Secrets, password},
+    servers::{
+        BrokerAccount, Durability, Epmd, Postgres, RabbitMq, RabbitMqPorts, Redis, START_PATIENCE, http_client,
+    },
     turnstile::FakeTurnstile,
 };
 
@@ -37,8 +41,10 @@ pub(super) struct Foundations {
     /// The same superuser's, of our database.
     pub database_url: Url,
     pub redis_url: String,
+    /// An administrator's.
     pub amqp_url: String,
     pub amqp_management_url: String,
+    service_amqp_urls: Vec<(&'static str, String)>,
 }
 
 impl Foundations {
@@ -46,6 +52,7 @@ impl Foundations {
     pub(super) async fn start(
         state: &Path,
         settings: &Settings,
+        secrets: &Secrets,
         ports: &mut Ports,
         keepers: &Keepers<'_>,
     ) -> anyhow::Result<Self> {
@@ -62,6 +69,7 @@ impl Foundations {
 
         let (mut amqp_url, mut amqp_management_url) =
             (settings.amqp_url.clone(), settings.amqp_mgmt_url.clone());
+        let mut service_amqp_urls = Vec::new();
         let rabbitmq = if amqp_url.is_empty() {
             let directory = state.join("rabbitmq");
             let epmd = Epmd::new(state, ports.take("epmd")?);
@@ -71,6 +79,14 @@ impl Foundations {
                 distribution: ports.take("amqp-distribution")?,
             };
             let rabbitmq = RabbitMq::new(&directory, ports, epmd.port(), kept, http_client()?)?;
+            let mut accounts = Vec::new();
+            for permissions in PERMISSIONS {
+                let service = permissions.service;
+                let password = secrets.keep(&format!("{service}-amqp-password"), password)?;
+                service_amqp_urls.push((service, rabbitmq.amqp_url_of(service, &password)));
+                accounts.push(BrokerAccount { permissions: *permissions, password });
+            }
+            let rabbitmq = rabbitmq.with_accounts(accounts);
             (amqp_url, amqp_management_url) = (rabbitmq.amqp_url(), rabbitmq.management_url());
             names.keep(epmd)?.ready(START_PATIENCE).await?;
             Some(servers.keep(rabbitmq)?)
@@ -109,7 +125,14 @@ impl Foundations {
             redis_url,
             amqp_url,
             amqp_management_url,
+            service_amqp_urls,
         })
+    }
+
+    /// The URL of a service's account on our broker; on an existing one there is but the account that was given.
+    pub(super) fn amqp_url_of(&self, service: &str) -> &str {
+        let own = self.service_amqp_urls.iter().find(|(name, _)| *name == service);
+        own.map_or(&self.amqp_url, |(_, url)| url)
     }
 
     pub(super) async fn postgres_ready(&self, progress: &Progress) -> anyhow::Result<()> {

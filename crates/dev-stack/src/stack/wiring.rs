@@ -101,7 +101,6 @@ impl Wiring {
         }
         for (name, value) in [
             ("redis-url", foundations.redis_url.as_str()),
-            ("amqp-url", &foundations.amqp_url),
             ("bootstrap-database-url", foundations.bootstrap_url.as_str()),
         ] {
             secrets.put(name, value)?;
@@ -113,6 +112,7 @@ impl Wiring {
                 let url = with_login(&foundations.database_url, &role, &password)?;
                 secrets.put(&format!("{role}-database-url"), url.as_str())?;
             }
+            secrets.put(&format!("{}-amqp-url", service.name()), foundations.amqp_url_of(service.name()))?;
         }
         Ok(Self {
             tls: state.join("tls"),
@@ -157,7 +157,7 @@ impl Wiring {
             .file("BOOTSTRAP_DATABASE_URL", &secret("bootstrap-database-url"))
             .file("MIGRATIONS_DATABASE_URL", &secret(&format!("{schema}_owner-database-url")))
             .file("DATABASE_URL", &secret(&format!("{schema}_app-database-url")))
-            .file("AMQP_URL", &secret("amqp-url"));
+            .file("AMQP_URL", &secret(&format!("{}-amqp-url", service.name())));
         match service {
             ServiceName::AuthApi => environment
                 .set("HTTP_LISTEN", work.addr().to_string())
