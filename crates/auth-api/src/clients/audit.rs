@@ -1,7 +1,8 @@
 //! audit-service, which knows what happened.
 
+use auth_events::ActorKind;
 use auth_ids::UserId;
-use auth_proto::audit::v1::{Event, SearchRequest, audit_service_client::AuditServiceClient};
+use auth_proto::audit::v1::{Event, Scope, SearchRequest, audit_service_client::AuditServiceClient};
 use chrono::{DateTime, Utc};
 use service_runtime::grpc::Channel;
 use tonic::{Code, Status};
@@ -41,9 +42,9 @@ pub struct Activity {
     pub severity: String,
     /// Stable code of the reason, for outcomes other than success.
     pub reason: Option<String>,
-    /// The client's address.
+    /// The client's address; of an administrator or operator, none.
     pub ip: Option<String>,
-    /// What the client said of itself.
+    /// What the client said of itself; of an administrator or operator, nothing.
     pub user_agent: Option<String>,
 }
 
@@ -61,19 +62,23 @@ impl AuditLog {
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<(Vec<Activity>, Option<String>), AuditError> {
+        let user = user.to_string();
+        // Whatever is asked within it, and with whatever cursor: it is this user's part of the log.
+        let scope = Scope { viewer: user.clone(), subject_id: user.clone(), ..Scope::default() };
         let request = SearchRequest {
-            subject_id: user.to_string(),
+            scope: Some(scope),
             page_size: limit,
             page_token: cursor.unwrap_or_default().to_owned(),
             ..SearchRequest::default()
         };
         let answer = self.client.clone().search(request).await?.into_inner();
-        let events = answer.events.into_iter().map(activity).collect::<Result<_, _>>()?;
+        let events = answer.events.into_iter().map(|event| activity(event, &user)).collect::<Result<_, _>>()?;
         Ok((events, given(answer.next_page_token)))
     }
 }
 
-fn activity(event: Event) -> Result<Activity, AuditError> {
+fn activity(event: Event, user: &str) -> Result<Activity, AuditError> {
+    let is_told_whence = !is_of_staff(&event, user);
     let occurred_at = event
         .occurred_at
         .and_then(|time| DateTime::from_timestamp(time.seconds, u32::try_from(time.nanos).unwrap_or(0)))
@@ -85,9 +90,15 @@ fn activity(event: Event) -> Result<Activity, AuditError> {
         outcome: event.outcome,
         severity: event.severity,
         reason: given(event.reason),
-        ip: given(event.ip),
-        user_agent: given(event.user_agent),
+        ip: given(event.ip).filter(|_| is_told_whence),
+        user_agent: given(event.user_agent).filter(|_| is_told_whence),
     })
+}
+
+/// Whether somebody did it to `user` who may: an administrator, whose account is another one, or an operator.
+fn is_of_staff(event: &Event, user: &str) -> bool {
+    let Some(actor) = &event.actor else { return false };
+    actor.kind == ActorKind::Operator.name() || (actor.kind == ActorKind::User.name() && actor.id != user)
 }
 
 /// Protobuf says "none" by the empty text.
@@ -104,6 +115,35 @@ impl From<Status> for AuditError {
             }
             Code::InvalidArgument => Self::BadCursor,
             _ => Self::Unexpected(status.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use auth_proto::audit::v1::Actor;
+
+    use super::*;
+
+    #[test]
+    fn a_user_learns_whence_an_intruder_came_and_not_where_administrators_sit() {
+        for (kind, id, told) in [
+            ("anonymous", "", true),
+            ("user", "ada", true),
+            ("service", "", true),
+            ("user", "admin", false),
+            ("operator", "", false),
+        ] {
+            let actor = Actor { kind: kind.to_owned(), id: id.to_owned(), ..Actor::default() };
+            let event = Event {
+                actor: Some(actor),
+                occurred_at: Some(prost_types::Timestamp::default()),
+                ip: "192.0.2.1".to_owned(),
+                user_agent: "curl".to_owned(),
+                ..Event::default()
+            };
+            let Activity { ip, user_agent, .. } = activity(event, "ada").unwrap();
+            assert_eq!((ip.is_some(), user_agent.is_some()), (told, told), "{kind} {id}");
         }
     }
 }

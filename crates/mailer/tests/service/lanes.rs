@@ -15,7 +15,9 @@ use mailer::{
     metrics::Metrics, startup::Application,
 };
 use prometheus::Registry;
-use service_runtime::{CommonConfig, Environment, Lifecycle, ReadinessStatus, ShutdownSettings};
+use service_runtime::{
+    CommonConfig, Environment, Lifecycle, ReadinessStatus, ShutdownSettings, Transport,
+};
 use test_support::{TestBroker, TestDatabase, eventually};
 
 /// A mailer's database, broker and mail server, and the other end of its queues.
@@ -41,6 +43,11 @@ impl Surroundings {
 
     /// Like [`Surroundings::start_mailer`], by `clock`; and where its gRPC is.
     pub async fn start(&self, clock: SharedClock) -> (Lifecycle, SocketAddr) {
+        self.start_with(clock, Transport::Plaintext).await
+    }
+
+    /// Like [`Surroundings::start`], with a transport for gRPC.
+    pub async fn start_with(&self, clock: SharedClock, transport: Transport) -> (Lifecycle, SocketAddr) {
         let lifecycle = Lifecycle::new(ShutdownSettings { delay: Duration::ZERO, drain: DEADLINE });
         let config = Config {
             grpc_listen: "127.0.0.1:0".parse().unwrap(),
@@ -51,7 +58,8 @@ impl Surroundings {
             brand: Brand::named("Acme"),
         };
         let registry = Registry::new();
-        let application = Application::build(config, &self.common(), clock, &registry).await.unwrap();
+        let common = CommonConfig { transport, ..self.common() };
+        let application = Application::build(config, &common, clock, &registry).await.unwrap();
         let address = application.grpc_addr();
         let running = lifecycle.clone();
         lifecycle.spawn("test.mailer", async move { application.run(running).await.unwrap() });
