@@ -7,6 +7,8 @@ BENCH_ARGS ?=
 SERVICES := auth-api session-service mailer audit-service
 BINARIES := $(addprefix -p ,$(SERVICES) dev-stack) --bins
 PROGRAMS := $(or $(CARGO_TARGET_DIR),target)/debug
+# One set for everything that is measured: with another set Cargo compiles the dependencies again.
+RELEASE := --release $(BINARIES) -p load
 # Each compares what is checked in with what the code says, and with REGENERATE=1 writes it.
 DRIFT_TESTS := auth-proto/generated auth-events/schemas auth-api/openapi auth-api/errors threats/mapping
 
@@ -30,18 +32,18 @@ test: ## Run all tests with throw-away servers (TEST_ARGS is handed to cargo tes
 
 soak: ## Run the tests that take minutes, one after another; they are not part of `test`
 	$(CARGO) test -p threats --test mapping
-	$(CARGO) build --release $(BINARIES)
+	$(CARGO) build $(RELEASE)
 	$(dir $(PROGRAMS))release/dev-stack with-servers -- timeout 55m $(CARGO) test --release -p soak --no-fail-fast $(TEST_ARGS) -- --test-threads=1 --nocapture
 	SCHEDULES=100000 $(dir $(PROGRAMS))release/dev-stack with-servers -- timeout 20m $(CARGO) test --release -p session-service --test service -- schedules --nocapture
 
 chaos: ## Drill what fails in production at full length, for about an hour: broker, mail servers, mailer and audit log
-	$(CARGO) build --release $(BINARIES)
+	$(CARGO) build $(RELEASE)
 	BROKER_AWAY_SECONDS=600 BROKER_KILLS=20 BROKER_RESETS=1000 MAILS=10000 MAIL_RESETS=200 MAILER_KILLS=20 AUDIT_KILLS=20 \
 		$(dir $(PROGRAMS))release/dev-stack with-servers -- $(CARGO) test --release -p soak --no-fail-fast \
 		--test broker_faults --test mail_faults --test audit_faults $(TEST_ARGS) -- --test-threads=1 --nocapture
 
 bench: ## Measure a release build against its budgets and write docs/BENCHMARKS.md (BENCH_ARGS is handed to `load bench`)
-	$(CARGO) build --release $(BINARIES) -p load
+	$(CARGO) build $(RELEASE)
 	@$(dir $(PROGRAMS))release/load bench $(BENCH_ARGS)
 
 fuzz-api: ## Send generated requests to a private stack and compare its answers with its OpenAPI document

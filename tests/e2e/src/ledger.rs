@@ -185,8 +185,13 @@ const REST: Duration = Duration::from_millis(250);
 
 /// How many messages wait in the outboxes of both services.
 pub async fn in_outboxes(stack: &Stack) -> usize {
-    let query = "SELECT (SELECT count(*) FROM auth.outbox) + (SELECT count(*) FROM session.outbox)";
-    stack.sql(query).await.first().and_then(|count| count.parse().ok()).unwrap_or_default()
+    in_outbox(stack, "auth").await + in_outbox(stack, "session").await
+}
+
+/// How many messages wait in the outbox of a schema.
+pub async fn in_outbox(stack: &Stack, schema: &str) -> usize {
+    let count = stack.sql(&format!("SELECT count(*) FROM {schema}.outbox")).await;
+    count.first().and_then(|count| count.parse().ok()).unwrap_or_default()
 }
 
 /// Waits until no more than `few` messages are in both outboxes, as long as others keep coming.
