@@ -24,7 +24,7 @@ pub enum Outcome {
     Unavailable(Reply),
     /// The mail was handed over whole and the answer was lost: it may have been taken.
     Ambiguous(Reply),
-    /// The mailer is being stopped; the mail was certainly not taken.
+    /// The mailer is being stopped, or another mail tries whether the provider is back; this one was certainly not taken.
     Interrupted(Reply),
     /// There is no mail to send: the command cannot be put into words.
     Unrenderable(Reply),

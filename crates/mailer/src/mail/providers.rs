@@ -144,8 +144,9 @@ impl Providers {
         }
         match last {
             Some((provider, outcome)) => Handover { outcome, provider: Some(provider), passed_over },
+            // Somebody else's mail is the trial: nothing was learned about this one.
             None => Handover {
-                outcome: Outcome::Unavailable(Reply::new("no provider could be asked")),
+                outcome: Outcome::Interrupted(Reply::new("no provider could be asked")),
                 provider: None,
                 passed_over,
             },

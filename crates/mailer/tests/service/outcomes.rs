@@ -164,6 +164,33 @@ async fn while_nobody_may_be_asked_mails_wait_and_no_attempt_is_counted() {
 }
 
 #[tokio::test]
+async fn one_of_many_mails_tries_whether_a_provider_is_back_and_for_the_others_that_is_no_setback() {
+    let server = SmtpServer::plain().await;
+    let it = Surroundings::new(&[&server]).await;
+    let orders: Vec<Order> = (0..5).map(|n| Order::verify_email(&format!("user{n}@example.test"))).collect();
+    server.by_default(Behaviour::Answer(Step::MailFrom, "421 4.3.2 Down for maintenance"));
+    for order in &orders {
+        assert!(is_again(it.deliver(order).await));
+    }
+    it.clock.advance(TimeDelta::seconds(10));
+    let outcomes = futures::future::join_all(orders.iter().map(|order| it.deliver(order))).await;
+    assert_eq!(outcomes.iter().filter(|it| is_again(**it)).count(), 1, "{outcomes:?}");
+    assert_eq!(outcomes.iter().filter(|it| **it == Delivery::Halted).count(), 4, "{outcomes:?}");
+
+    // What is put off now is put off for the second time, but for the one that tried: for a minute, and not for ten.
+    server.by_default(Behaviour::BUSY);
+    it.clock.advance(TimeDelta::minutes(2));
+    let mut pauses = Vec::new();
+    for order in &orders {
+        match it.deliver(order).await {
+            Delivery::Again(pause) => pauses.push(pause),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(pauses.iter().filter(|pause| **pause <= Duration::from_mins(1)).count(), 4, "{pauses:?}");
+}
+
+#[tokio::test]
 async fn eml_06_a_lost_answer_is_asked_for_once_more_with_the_same_message_id() {
     let (server, other) = (SmtpServer::plain().await, SmtpServer::plain().await);
     let it = Surroundings::new(&[&server, &other]).await;
