@@ -37,11 +37,13 @@ async fn fx_ml_01_a_mailer_that_is_killed_in_any_phase_loses_nothing_and_repeats
     let kills: usize = parameter("MAILER_KILLS", 4);
     let platform = Platform::start().await;
     let mut all: Vec<(Phase, Vec<Order>)> = Vec::new();
-    for (phase, name) in [
-        (Phase::BeforeSending, "before"),
+    // A mail that is taken over may be in flight again when the mailer dies in a later phase. After the last one nothing dies.
+    let phases = [
         (Phase::AfterData, "after"),
         (Phase::BeforeAcknowledging, "acknowledging"),
-    ] {
+        (Phase::BeforeSending, "before"),
+    ];
+    for (phase, name) in phases {
         let mut ordered = Vec::new();
         for kill in 0..kills {
             ordered.extend(die_in(&platform, phase, name, kill).await);
@@ -56,7 +58,7 @@ async fn fx_ml_01_a_mailer_that_is_killed_in_any_phase_loses_nothing_and_repeats
         println!("fx_ml_01, {kills} kills {phase:?}: {tally}");
         let allowed = match phase {
             Phase::BeforeSending => 0,
-            Phase::AfterData | Phase::BeforeAcknowledging => kills * IN_FLIGHT,
+            Phase::AfterData | Phase::BeforeAcknowledging => phases.len() * kills * IN_FLIGHT,
         };
         assert!(tally.again <= allowed, "{phase:?}: {tally}");
         assert_eq!(tally.changed, 0, "{phase:?}: {tally}");
