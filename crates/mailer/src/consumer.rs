@@ -15,6 +15,7 @@ use crate::{
     domain::{
         mail_command::{MailCommand, Refusal},
         retry_ladder,
+        workers::workers,
     },
     metrics::Metrics,
 };
@@ -22,15 +23,10 @@ use crate::{
 /// What a mail command says that it is.
 const CONTENT_TYPES: [&str; 2] = ["application/cloudevents+json", "application/json"];
 
-/// How the queue of `lane` is consumed, where the most urgent one has `workers`: the less urgent a lane, the fewer mails of it are under way at a time.
+/// How the queue of `lane` is consumed, where the most urgent one has `most` workers.
 #[must_use]
-pub fn settings(lane: Lane, workers: u16) -> ConsumerSettings {
-    let workers = match lane {
-        Lane::Security => workers,
-        Lane::Notice => workers / 2,
-        Lane::Bulk => workers / 4,
-    };
-    ConsumerSettings::one_at_a_time(mailer_queue(lane), MAILER_DEAD_QUEUE, workers.max(1))
+pub fn settings(lane: Lane, most: u16) -> ConsumerSettings {
+    ConsumerSettings::one_at_a_time(mailer_queue(lane), MAILER_DEAD_QUEUE, workers(lane, most))
 }
 
 /// Handles mail commands.

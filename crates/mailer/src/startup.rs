@@ -75,7 +75,7 @@ impl Application {
             renderer: Renderer::new(config.brand)?,
             sender: config.sender,
             mail_domain: config.mail_domain,
-            gates: DomainGates::new(config.delivery.domain_concurrency),
+            gates: DomainGates::new(config.delivery.domain_concurrency, config.delivery.workers),
             clock: clock.clone(),
             metrics: metrics.clone(),
             stop: stop.clone(),

@@ -84,7 +84,7 @@ impl Postman {
     pub async fn deliver(&self, command: &MailCommand) -> Result<Delivery, DeliverError> {
         let _in_progress = self.metrics.in_progress(command.lane);
         let halted = self.stop.is_cancelled() || !self.providers.any_admits();
-        let passage = if halted { None } else { self.gates.enter(command.to.domain()).await };
+        let passage = if halted { None } else { self.gates.enter(command.to.domain(), command.lane).await };
         match self.claim(command, passage.is_some()).await? {
             Claim::Won(attempt) => self.attempt(command, attempt).await,
             Claim::NotNow(_) if halted => Ok(Delivery::Halted),

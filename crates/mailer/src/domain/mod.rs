@@ -13,3 +13,4 @@ pub mod retry_ladder;
 pub mod settlement;
 pub mod smtp_policy;
 pub mod time_in_words;
+pub mod workers;

@@ -147,7 +147,7 @@ pub fn postman_with(
         renderer: Renderer::new(Brand::named("Acme")).unwrap(),
         sender: sender(),
         mail_domain: "auth.example".to_owned(),
-        gates: DomainGates::new(6),
+        gates: DomainGates::new(6, 16),
         clock,
         metrics,
         stop: CancellationToken::new(),
