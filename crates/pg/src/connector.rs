@@ -6,13 +6,23 @@ use anyhow::Context;
 use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::AsyncPgConnection;
 use secrecy::{ExposeSecret, SecretString};
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::{
+    Config, NoTls, Socket,
+    config::{Host, SslMode, SslNegotiation},
+    tls::{MakeTlsConnect, TlsConnect},
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::tls::TlsWish;
+use crate::{
+    answering::{Answering, Plain},
+    tls::TlsWish,
+};
 
 /// A server that stops answering packets, unlike one that refuses them, is noticed by this only.
 const UNACKNOWLEDGED_FOR: Duration = Duration::from_secs(3);
+
+/// How much longer than a statement may take its answer may be on its way.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Longer than any transaction of ours; frees the locks of a process that was frozen inside one.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(15);
@@ -29,6 +39,8 @@ pub(crate) struct SessionLimits {
 pub(crate) struct Connector {
     config: Config,
     tls: Option<MakeRustlsConnect>,
+    /// How long an answer may be owed; absent where an operator waits for the result.
+    patience: Option<Duration>,
 }
 
 impl Connector {
@@ -53,7 +65,8 @@ impl Connector {
             config.options(options.trim_start()).tcp_user_timeout(UNACKNOWLEDGED_FOR);
         }
         let tls = tls.apply(&mut config)?;
-        Ok(Self { config, tls })
+        let patience = limits.map(|limits| limits.statement + ANSWERED_WITHIN);
+        Ok(Self { config, tls, patience })
     }
 
     /// The same server and role, another database.
@@ -68,14 +81,34 @@ impl Connector {
     }
 
     pub(crate) async fn connect(&self) -> ConnectionResult<AsyncPgConnection> {
-        if let Some(tls) = &self.tls {
-            let (client, connection) = self.config.connect(tls.clone()).await.map_err(bad_connection)?;
-            AsyncPgConnection::try_from_client_and_connection(client, connection).await
-        } else {
-            let (client, connection) = self.config.connect(NoTls).await.map_err(bad_connection)?;
-            AsyncPgConnection::try_from_client_and_connection(client, connection).await
+        match (self.tls.clone(), self.patience) {
+            (Some(tls), Some(patience)) => open(&self.config, Answering { tls, patience }).await,
+            (Some(tls), None) => open(&self.config, tls).await,
+            (None, Some(patience)) if self.names_hosts() => {
+                let mut config = self.config.clone();
+                config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
+                open(&config, Answering { tls: Plain, patience }).await
+            }
+            (None, _) => open(&self.config, NoTls).await,
         }
     }
+
+    /// Unlike sockets of this machine and bare addresses. Others the driver does not hand to TLS.
+    fn names_hosts(&self) -> bool {
+        let hosts = self.config.get_hosts();
+        !hosts.is_empty() && hosts.iter().all(|host| matches!(host, Host::Tcp(_)))
+    }
+}
+
+async fn open<T>(config: &Config, tls: T) -> ConnectionResult<AsyncPgConnection>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Send + 'static,
+    T::TlsConnect: Send,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    let (client, connection) = config.connect(tls).await.map_err(bad_connection)?;
+    AsyncPgConnection::try_from_client_and_connection(client, connection).await
 }
 
 /// `ConnectionError` keeps a text only, so the text has to tell the whole chain.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
+mod answering;
 pub mod bootstrap;
 mod connector;
 mod database;

@@ -1,5 +1,5 @@
 //! The pool keeps its deadlines, and errors have the class that callers act on.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::time::{Duration, Instant};
 
@@ -69,6 +69,23 @@ async fn silent_connections_are_replaced_all_at_once() {
     }
     // One of them was waited for, for the acquire timeout.
     assert!(begin.elapsed() < Duration::from_millis(1_500), "{:?}", begin.elapsed());
+}
+
+/// A server that is frozen, or lost by a proxy: its side acknowledges every packet.
+#[tokio::test]
+async fn a_statement_whose_answer_never_comes_ends_and_its_caller_may_try_again() {
+    let database = TestDatabase::empty().await;
+    let server = Proxy::present(&database.admin_url()).await;
+    let pool = pool(server.url(), |settings| settings.statement_timeout = Duration::from_millis(300));
+    let mut connection = pool.connection().await.unwrap();
+    execute(&mut connection, "SELECT 1").await.unwrap();
+    server.fall_silent();
+    let asked = timeout(Duration::from_secs(10), execute(&mut connection, "SELECT 1"));
+    let error = asked.await.expect("it ends").unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    server.talk_again();
+    drop(connection);
+    pool.ping().await.unwrap();
 }
 
 #[tokio::test]
