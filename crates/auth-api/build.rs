@@ -14,7 +14,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=../../migrations/auth-api");
     println!("cargo::rerun-if-changed={LISTS}");
     println!("cargo::rerun-if-changed=src/domain/common_passwords/key.rs");
-    if env::var("CARGO_CFG_TARGET_OS")? == "linux" && env::var("CARGO_CFG_TARGET_ENV")? == "gnu" {
+    let target_is = |variable: &str, value: &str| env::var_os(variable).is_some_and(|it| it == value);
+    if target_is("CARGO_CFG_TARGET_OS", "linux") && target_is("CARGO_CFG_TARGET_ENV", "gnu") {
         // A megabyte of relocations becomes some kilobytes. It takes binutils 2.38 and glibc 2.36, which Debian 12 has.
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }

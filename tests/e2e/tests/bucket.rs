@@ -116,5 +116,8 @@ async fn the_log_is_archived_in_a_bucket_and_proved_by_it() {
     })
     .await;
     let proved = audit(&["verify"]);
-    assert!(proved.contains("the log is what was recorded") && proved.contains("the archive agrees"), "{proved}");
+    assert!(
+        proved.contains("the log is what was recorded") && proved.contains("the archive agrees"),
+        "{proved}"
+    );
 }

@@ -3,11 +3,7 @@
 
 use std::{fs, path::Path};
 
-use e2e::{
-    Stack, journey,
-    sibling::command,
-    stack::PATIENCE,
-};
+use e2e::{Stack, journey, sibling::command, stack::PATIENCE};
 use secrecy::ExposeSecret;
 use test_support::{
     eventually,
@@ -53,7 +49,8 @@ async fn a_mail_that_a_server_refused_is_found_and_sent_again_from_the_command_l
         mailer(&["dead-letters", "list"]).is_empty().then_some(())
     })
     .await;
-    let again = command(&stack, "mailer", "MAILER_PID").args(["dead-letters", "redrive", id]).output().unwrap();
+    let again =
+        command(&stack, "mailer", "MAILER_PID").args(["dead-letters", "redrive", id]).output().unwrap();
     assert_eq!(again.status.code(), Some(1));
 }
 
@@ -89,7 +86,10 @@ async fn the_log_leaves_for_files_and_the_archive_and_is_proved_from_the_command
     assert!(partitions.lines().filter(|line| line.contains(&month)).count() >= 2, "{partitions}");
     assert!(audit(&["keys", "list"]).contains('*'));
     let proved = audit(&["verify"]);
-    assert!(proved.contains("the log is what was recorded") && proved.contains("the archive agrees"), "{proved}");
+    assert!(
+        proved.contains("the log is what was recorded") && proved.contains("the archive agrees"),
+        "{proved}"
+    );
 }
 
 /// How many files there are, at any depth.

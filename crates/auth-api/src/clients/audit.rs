@@ -72,7 +72,8 @@ impl AuditLog {
             ..SearchRequest::default()
         };
         let answer = self.client.clone().search(request).await?.into_inner();
-        let events = answer.events.into_iter().map(|event| activity(event, &user)).collect::<Result<_, _>>()?;
+        let events =
+            answer.events.into_iter().map(|event| activity(event, &user)).collect::<Result<_, _>>()?;
         Ok((events, given(answer.next_page_token)))
     }
 }

@@ -13,7 +13,8 @@ use crate::{
     progress::Progress,
     secrets::{Secrets, password},
     servers::{
-        BrokerAccount, Durability, Epmd, Postgres, RabbitMq, RabbitMqPorts, Redis, START_PATIENCE, http_client,
+        BrokerAccount, Durability, Epmd, Postgres, RabbitMq, RabbitMqPorts, Redis, START_PATIENCE,
+        http_client,
     },
     turnstile::FakeTurnstile,
 };

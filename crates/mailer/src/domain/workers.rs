@@ -25,8 +25,10 @@ mod tests {
 
     #[test]
     fn each_lane_has_workers_and_keeps_some_for_domains_that_are_not_slow() {
-        let numbers =
-            |most| [Lane::Security, Lane::Notice, Lane::Bulk].map(|lane| (workers(lane, most), workers_for_slow_domains(lane, most)));
+        let numbers = |most| {
+            [Lane::Security, Lane::Notice, Lane::Bulk]
+                .map(|lane| (workers(lane, most), workers_for_slow_domains(lane, most)))
+        };
         assert_eq!(numbers(16), [(16, 12), (8, 6), (4, 3)]);
         assert_eq!(numbers(1), [(1, 1), (1, 1), (1, 1)]);
     }

@@ -28,8 +28,7 @@ fn patient<T>(message: T) -> Request<T> {
 /// Every method, with a request that changes nothing.
 async fn call(address: SocketAddr, caller: TlsIdentity) -> [Result<(), Status>; 9] {
     let address = format!("https://{address}").parse().unwrap();
-    let mut client =
-        MailerServiceClient::new(connect_lazy(&address, &Transport::MutualTls(caller)).unwrap());
+    let mut client = MailerServiceClient::new(connect_lazy(&address, &Transport::MutualTls(caller)).unwrap());
     [
         client.list_messages(patient(ListMessagesRequest::default())).await.map(drop),
         client.list_dead_letters(patient(ListDeadLettersRequest::default())).await.map(drop),

@@ -15,9 +15,7 @@ use mailer::{
     metrics::Metrics, startup::Application,
 };
 use prometheus::Registry;
-use service_runtime::{
-    CommonConfig, Environment, Lifecycle, ReadinessStatus, ShutdownSettings, Transport,
-};
+use service_runtime::{CommonConfig, Environment, Lifecycle, ReadinessStatus, ShutdownSettings, Transport};
 use test_support::{TestBroker, TestDatabase, eventually};
 
 /// A mailer's database, broker and mail server, and the other end of its queues.

@@ -37,9 +37,9 @@ async fn fx_mq_02_a_long_absence_of_the_broker_is_made_up_for_while_users_notice
         let back = Instant::now();
         far.way.appear().await;
         // Each service finds the broker in its own time; session-service has most to bring.
-        let begun =
+        let first_gone =
             async || Some(ledger::in_outbox(&far.stack, "session").await).filter(|left| *left < refreshes);
-        let left = eventually("the first of them are gone", RECONNECTED, begun).await;
+        let left = eventually("the first of them are gone", RECONNECTED, first_gone).await;
         let (reconnected, began) = (back.elapsed(), Instant::now());
         let done = async || (ledger::in_outbox(&far.stack, "session").await <= NEARLY_EMPTY).then_some(());
         eventually("nearly all are gone", away + Duration::from_mins(2), done).await;
