@@ -1,5 +1,5 @@
 //! The pool keeps its deadlines, and errors have the class that callers act on.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::time::{Duration, Instant};
 
