@@ -91,7 +91,8 @@ where
     let filter =
         EnvFilter::builder().parse(&settings.log_filter).context("the log filter cannot be understood")?;
     // Spans are kept for the log whatever the filter says, so that a warning still carries the request it belongs to. The exporter's own
-    // complaints are left out: `RedactingExporter` reports them, once a minute. So are messages that the broker returned, which lapin would log whole.
+    // complaints are left out: `RedactingExporter` reports them, once a minute. So are messages that the broker returned, which lapin would log whole, and
+    // channels that it closed: the bus has that as an error, and knows whether it is one.
     let log_filter = filter
         .or(filter_fn(|metadata: &Metadata<'_>| metadata.is_span() && *metadata.level() <= Level::INFO)
             .with_max_level_hint(LevelFilter::INFO))
@@ -155,7 +156,7 @@ fn otlp_exporter(endpoint: &Url) -> anyhow::Result<SpanExporter> {
 }
 
 fn is_never_logged(target: &str) -> bool {
-    target.starts_with("opentelemetry") || target == "lapin::returned_messages"
+    target.starts_with("opentelemetry") || ["lapin::returned_messages", "lapin::channel"].contains(&target)
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ async fn a_mail_that_a_server_refused_is_found_and_sent_again_from_the_command_l
     .await;
     assert!(listed.contains("refused") && listed.contains("test"), "{listed}");
     let status = mailer(&["queue", "status"]);
-    assert!(status.contains("mailer.security") && status.contains("mailer.dead"), "{status}");
+    assert!(status.contains("mailer.send.security") && status.contains("mailer.dead"), "{status}");
 
     assert_eq!(mailer(&["dead-letters", "redrive", id]), "1 redriven\n");
     let sent = eventually("the mail arrives", PATIENCE, async || {
