@@ -81,9 +81,11 @@ impl Breaker {
         }
     }
 
-    /// The provider did not do its work.
-    pub fn failed(&mut self, now: DateTime<Utc>) {
+    /// The provider did not do its work for a mail that was begun at `began`. Where it did it for another one meanwhile, that is not the provider's
+    /// failure but the recipient's, whose own mail server the provider may wait for.
+    pub fn failed(&mut self, began: DateTime<Utc>, now: DateTime<Utc>) {
         match self.position {
+            Position::Closed if self.succeeded_since(began) => {}
             Position::Closed => {
                 self.remember(now, false);
                 let failures = self.failures();
@@ -122,6 +124,10 @@ impl Breaker {
         self.outcomes.iter().filter(|(_, succeeded)| !succeeded).count()
     }
 
+    fn succeeded_since(&self, began: DateTime<Utc>) -> bool {
+        self.outcomes.iter().any(|(at, succeeded)| *succeeded && *at > began)
+    }
+
     fn remember(&mut self, now: DateTime<Utc>, succeeded: bool) {
         self.outcomes.push_back((now, succeeded));
         while self.outcomes.len() > WINDOW
@@ -151,7 +157,7 @@ mod tests {
         let mut breaker = Breaker::default();
         for _ in 0..5 {
             assert!(breaker.admit(NOW));
-            breaker.failed(NOW);
+            breaker.failed(NOW, NOW);
         }
         breaker
     }
@@ -174,7 +180,7 @@ mod tests {
         let mut now = after(10);
         for pause in [20, 40, 80, 120, 120] {
             assert!(breaker.admit(now));
-            breaker.failed(now);
+            breaker.failed(now, now);
             assert_eq!(breaker.state(), BreakerState::Open { until: now + TimeDelta::seconds(pause) });
             now += TimeDelta::seconds(pause);
         }
@@ -196,21 +202,35 @@ mod tests {
         for second in 0..100 {
             breaker.succeeded(after(second));
             breaker.succeeded(after(second));
-            breaker.failed(after(second));
+            breaker.failed(after(second), after(second));
         }
         assert_eq!(breaker.state(), BreakerState::Closed);
         let mut slow = Breaker::default();
         for minute in 0..20 {
-            slow.failed(after(minute * 61));
+            slow.failed(after(minute * 61), after(minute * 61));
         }
         assert_eq!(slow.state(), BreakerState::Closed);
+    }
+
+    #[test]
+    fn recipients_that_are_mute_while_others_are_not_do_not_open_it() {
+        let mut breaker = Breaker::default();
+        breaker.succeeded(after(9));
+        for _ in 0..20 {
+            breaker.failed(after(0), after(10));
+        }
+        assert_eq!(breaker.state(), BreakerState::Closed);
+        for _ in 0..5 {
+            breaker.failed(after(9), after(19));
+        }
+        assert_eq!(breaker.state(), BreakerState::Open { until: after(29) });
     }
 
     #[test]
     fn what_was_asked_before_it_opened_changes_nothing() {
         let mut breaker = opened();
         breaker.succeeded(after(1));
-        breaker.failed(after(2));
+        breaker.failed(after(2), after(2));
         breaker.undecided(after(2));
         assert_eq!(breaker.state(), BreakerState::Open { until: after(10) });
     }

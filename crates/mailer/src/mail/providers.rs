@@ -135,7 +135,7 @@ impl Providers {
                 passed_over.push((name, reply));
             }
             let outcome = provider.transport.send(mail, &patience.at_most(share)).await;
-            self.note(provider, &outcome);
+            self.note(provider, now, &outcome);
             let ends = !matches!(outcome, Outcome::Unavailable(_));
             last = Some((provider.name, outcome));
             if ends {
@@ -181,7 +181,7 @@ impl Providers {
         }
     }
 
-    fn note(&self, provider: &Provider, outcome: &Outcome) {
+    fn note(&self, provider: &Provider, began: DateTime<Utc>, outcome: &Outcome) {
         let now = self.clock.now();
         let mut health = provider.health.lock();
         let verdict = match outcome {
@@ -200,11 +200,11 @@ impl Providers {
                 "postponed"
             }
             Outcome::Unavailable(_) => {
-                health.breaker.failed(now);
+                health.breaker.failed(began, now);
                 "unavailable"
             }
             Outcome::Ambiguous(_) => {
-                health.breaker.failed(now);
+                health.breaker.failed(began, now);
                 "ambiguous"
             }
             Outcome::Interrupted(_) | Outcome::Unrenderable(_) => {
