@@ -12,8 +12,10 @@ use uuid::Uuid;
 
 use crate::{Wake, metrics::Metrics, store};
 
-/// How long a message that no queue would receive is left alone.
-const UNROUTABLE_RESTS: Duration = Duration::from_secs(30);
+/// How long a message that no queue would receive is left alone: at first not long, because the queue's owner may be starting for the first time.
+const UNROUTABLE_RESTS_FIRST: Duration = Duration::from_secs(1);
+/// Each rest is twice as long as the one before, up to this.
+const UNROUTABLE_RESTS_AT_MOST: Duration = Duration::from_secs(30);
 
 /// How many of them are left alone. Every query names each, and behind still more of them the rest has to wait.
 const UNROUTABLE_LIMIT: usize = 1_000;
@@ -106,10 +108,11 @@ impl Relay {
         let backlog = store::backlog(&mut *self.database.connection().await?).await?;
         self.metrics.show(&backlog);
         self.publisher.ready().await?;
-        self.unroutable.forget_after(UNROUTABLE_RESTS);
+        self.unroutable.forget_when_rested();
         if backlog.pending > 0 {
             while self.bring_batch().await? {}
         }
+        self.unroutable.forget_rests_if_none();
         Ok(())
     }
 
@@ -174,17 +177,28 @@ impl Batch {
 }
 
 /// The messages that no queue would receive, so that they are neither lost nor in the way.
-#[derive(Default)]
 struct Unroutable {
     ids: Vec<Uuid>,
     since: Option<Instant>,
+    rest: Duration,
+}
+
+impl Default for Unroutable {
+    fn default() -> Self {
+        Self { ids: Vec::new(), since: None, rest: UNROUTABLE_RESTS_FIRST }
+    }
 }
 
 impl Unroutable {
     fn add(&mut self, ids: Vec<Uuid>) {
         let Some(first) = ids.first().filter(|_| !self.is_full()) else { return };
         // Once for each batch, and for each message no more often than it is tried.
-        error!(message.id = %first, "No queue is bound for {} messages of the outbox; they stay there", ids.len());
+        let said = format!("No queue is bound for {} messages of the outbox; they stay there", ids.len());
+        if self.rest < UNROUTABLE_RESTS_AT_MOST {
+            info!(message.id = %first, "{said}");
+        } else {
+            error!(message.id = %first, "{said}");
+        }
         self.since.get_or_insert_with(Instant::now);
         self.ids.extend(ids);
         self.ids.truncate(UNROUTABLE_LIMIT);
@@ -194,8 +208,15 @@ impl Unroutable {
         self.ids.len() >= UNROUTABLE_LIMIT
     }
 
-    fn forget_after(&mut self, rest: Duration) {
-        if self.since.is_some_and(|since| since.elapsed() >= rest) {
+    fn forget_when_rested(&mut self) {
+        if self.since.is_some_and(|since| since.elapsed() >= self.rest) {
+            let rest = (self.rest * 2).min(UNROUTABLE_RESTS_AT_MOST);
+            *self = Self { rest, ..Self::default() };
+        }
+    }
+
+    fn forget_rests_if_none(&mut self) {
+        if self.ids.is_empty() {
             *self = Self::default();
         }
     }
@@ -223,15 +244,24 @@ fn report(error: RelayError) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn no_more_than_the_limit_is_left_alone() {
+    #[tokio::test(start_paused = true)]
+    async fn no_more_than_the_limit_is_left_alone_and_each_time_for_longer() {
         let mut unroutable = Unroutable::default();
         for full in [false, true, true] {
             unroutable.add(vec![Uuid::nil(); 600]);
             assert_eq!(unroutable.is_full(), full);
         }
         assert_eq!(unroutable.ids.len(), UNROUTABLE_LIMIT);
-        unroutable.forget_after(Duration::ZERO);
-        assert!(!unroutable.is_full());
+        for seconds in [1, 2, 4, 8, 16, 30, 30] {
+            unroutable.add(vec![Uuid::nil()]);
+            tokio::time::advance(Duration::from_secs(seconds) - Duration::from_millis(1)).await;
+            unroutable.forget_when_rested();
+            assert!(!unroutable.ids.is_empty(), "{seconds} s");
+            tokio::time::advance(Duration::from_millis(1)).await;
+            unroutable.forget_when_rested();
+            assert!(unroutable.ids.is_empty(), "{seconds} s");
+        }
+        unroutable.forget_rests_if_none();
+        assert_eq!(unroutable.rest, UNROUTABLE_RESTS_FIRST);
     }
 }

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use super::Platform;
 
-/// A message that no queue would receive rests for half a minute.
+/// A message that no queue would receive rests for up to half a minute.
 const HEALED: Duration = Duration::from_mins(2);
 
 #[tokio::test(flavor = "multi_thread")]
