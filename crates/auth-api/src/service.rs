@@ -141,7 +141,7 @@ impl Service for AuthApi {
 
 /// What commands need that do not serve.
 fn offline(config: &Config, common: &CommonConfig) -> anyhow::Result<(Database, PasswordVault)> {
-    let database = Database::new(&common.database_settings("auth-api admin"))?;
+    let database = Database::new(&common.command_database_settings("auth-api admin"))?;
     let kernel = Kernel::choose(config.password_hash_kernel, &mut clock::secure_rng());
     let pool = HashPool::new(kernel, 1, &Registry::new())?;
     Ok((database, PasswordVault::new(pool, config.password_keys.clone(), config.password_hash)))

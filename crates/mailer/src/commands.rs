@@ -95,7 +95,7 @@ impl Command {
     /// Does it, and says what came of it.
     pub(crate) async fn run(self, config: &Config, common: &CommonConfig) -> anyhow::Result<ExitCode> {
         let bus = EventBus::new(&common.amqp_url, NAME, &Registry::new())?;
-        let database = Database::new(&common.database_settings(NAME))?;
+        let database = Database::new(&common.command_database_settings(NAME))?;
         match self {
             Self::Keys(_) | Self::Templates(_) => anyhow::bail!("it works without configuration"),
             Self::Queue(QueueCommand::Status) => print!("{}", queue_status(&database, &bus).await?),

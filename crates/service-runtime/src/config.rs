@@ -80,6 +80,15 @@ impl CommonConfig {
         }
     }
 
+    /// The same for a command that an operator waits for: it has ten seconds for a connection, where a request has half a one.
+    #[must_use]
+    pub fn command_database_settings(&self, application_name: &'static str) -> pg::DatabaseSettings {
+        pg::DatabaseSettings {
+            acquire_timeout: Duration::from_secs(10),
+            ..self.database_settings(application_name)
+        }
+    }
+
     /// Parses the settings. What is wrong is added to `problems` and stands in the result as a placeholder, so that the service's own
     /// settings can be judged in the same run; the result must not be used when there were problems.
     pub(crate) fn parse(

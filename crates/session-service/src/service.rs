@@ -91,7 +91,7 @@ impl Service for SessionService {
 
     async fn run_command(command: Command, config: Config, common: CommonConfig) -> anyhow::Result<ExitCode> {
         let Command::Keys(command) = command;
-        let database = Database::new(&common.database_settings(SERVICE_NAME))?;
+        let database = Database::new(&common.command_database_settings(SERVICE_NAME))?;
         command.run(&database, &config.key_ring).await
     }
 

@@ -53,7 +53,7 @@ impl Command {
 
     /// Runs it.
     pub async fn run(self, config: Config, common: CommonConfig) -> anyhow::Result<ExitCode> {
-        let database = pg::Database::new(&common.database_settings("audit-service"))?;
+        let database = pg::Database::new(&common.command_database_settings("audit-service"))?;
         match self {
             Self::Export(export) => {
                 export.run(&AuditLog::new(database, config.cursor_keys, config.personal_keys)).await

@@ -28,7 +28,7 @@ impl KeysCommand {
     /// Runs it.
     pub async fn run(self, config: &Config, common: &CommonConfig) -> anyhow::Result<ExitCode> {
         let Self::Reseal { batch } = self;
-        let database = Database::new(&common.database_settings("auth-api keys"))?;
+        let database = Database::new(&common.command_database_settings("auth-api keys"))?;
         let mut is_complete = true;
         for sealed in sealed_columns(&config.password_keys, &config.data_keys) {
             let Resealed { resealed, current, changed, unreadable } =
