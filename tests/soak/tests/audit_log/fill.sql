@@ -1,6 +1,6 @@
 -- Fills the log with so many events of a year, month by month, in place of those that there are. Indexes are built when a month is
 -- attached, as `create_partitions` attaches it.
-CREATE OR REPLACE PROCEDURE audit.fill(events bigint) LANGUAGE plpgsql SET search_path = audit SET timezone = 'UTC' AS $$
+CREATE OR REPLACE PROCEDURE audit.fill(events bigint) LANGUAGE plpgsql AS $$
 DECLARE
     first_day  CONSTANT date := (date_trunc('month', now()) - interval '11 months')::date;
     per_month  CONSTANT bigint := events / 12;
@@ -10,6 +10,8 @@ DECLARE
     start      date;
     low        bigint;
 BEGIN
+    -- A procedure that is made with SET must not commit.
+    PERFORM set_config('search_path', 'audit', false), set_config('timezone', 'UTC', false);
     TRUNCATE event_ids;
     FOR month IN 0..11 LOOP
         start := first_day + make_interval(months => month);
