@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(unroutable.ids.len(), UNROUTABLE_LIMIT);
         for seconds in [1, 2, 4, 8, 16, 30, 30] {
             unroutable.add(vec![Uuid::nil()]);
-            tokio::time::advance(Duration::from_secs(seconds) - Duration::from_millis(1)).await;
+            tokio::time::advance(Duration::from_millis(seconds * 1_000 - 1)).await;
             unroutable.forget_when_rested();
             assert!(!unroutable.ids.is_empty(), "{seconds} s");
             tokio::time::advance(Duration::from_millis(1)).await;
