@@ -10,7 +10,7 @@ use std::{
 
 use e2e::{
     Stack, journey,
-    sibling::command,
+    sibling::{Service::AuditService, says},
     stack::{PATIENCE, program},
 };
 use reqwest::Client;
@@ -99,14 +99,8 @@ async fn the_log_is_archived_in_a_bucket_and_proved_by_it() {
     ])
     .await;
     journey::logged_in(&stack, "ada@example.com").await;
-    let audit = |arguments: &[&str]| {
-        let output = command(&stack, "audit-service", "AUDIT_SERVICE_PID").args(arguments).output().unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {errors}");
-        String::from_utf8(output.stdout).unwrap()
-    };
     let archived = eventually("the login is archived", PATIENCE, async || {
-        let archived = audit(&["archive", "run"]);
+        let archived = says(&stack, AuditService, &["archive", "run"]);
         (s3.objects("log/events/").await > 0).then_some(archived)
     })
     .await;
@@ -115,7 +109,7 @@ async fn the_log_is_archived_in_a_bucket_and_proved_by_it() {
         (s3.objects("log/checkpoints/").await > 0).then_some(())
     })
     .await;
-    let proved = audit(&["verify"]);
+    let proved = says(&stack, AuditService, &["verify"]);
     assert!(
         proved.contains("the log is what was recorded") && proved.contains("the archive agrees"),
         "{proved}"

@@ -3,27 +3,25 @@
 
 use std::{fs, path::Path};
 
-use e2e::{Stack, journey, sibling::command, stack::PATIENCE};
+use e2e::{
+    Stack, journey,
+    sibling::{
+        Service::{AuditService, Mailer},
+        command, says,
+    },
+    stack::PATIENCE,
+};
 use secrecy::ExposeSecret;
 use test_support::{
     eventually,
     smtp::{Answered, Behaviour, SmtpServer},
 };
 
-/// What a command says, which succeeds.
-fn says(stack: &Stack, service: &str, arguments: &[&str]) -> String {
-    let pid = if service == "mailer" { "MAILER_PID" } else { "AUDIT_SERVICE_PID" };
-    let output = command(stack, service, pid).args(arguments).output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{service} {arguments:?}: {errors}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_that_a_server_refused_is_found_and_sent_again_from_the_command_line() {
     let smtp = SmtpServer::plain().await;
     let stack = Stack::start(&[("SMTP_URL", smtp.url().expose_secret().to_owned())]).await;
-    let mailer = |arguments: &[&str]| says(&stack, "mailer", arguments);
+    let mailer = |arguments: &[&str]| says(&stack, Mailer, arguments);
     let to = "operator@example.com";
     smtp.queue([Behaviour::SPAM]);
     let printed = mailer(&["send-test", to, "--locale", "de"]);
@@ -49,8 +47,7 @@ async fn a_mail_that_a_server_refused_is_found_and_sent_again_from_the_command_l
         mailer(&["dead-letters", "list"]).is_empty().then_some(())
     })
     .await;
-    let again =
-        command(&stack, "mailer", "MAILER_PID").args(["dead-letters", "redrive", id]).output().unwrap();
+    let again = command(&stack, Mailer).args(["dead-letters", "redrive", id]).output().unwrap();
     assert_eq!(again.status.code(), Some(1));
 }
 
@@ -63,7 +60,7 @@ async fn the_log_leaves_for_files_and_the_archive_and_is_proved_from_the_command
         (count != ["0"]).then_some(())
     })
     .await;
-    let audit = |arguments: &[&str]| says(&stack, "audit-service", arguments);
+    let audit = |arguments: &[&str]| says(&stack, AuditService, arguments);
 
     let lines = audit(&["export", "--format", "ndjson", "--type", "auth.login"]);
     let logins: Vec<serde_json::Value> =
@@ -74,7 +71,7 @@ async fn the_log_leaves_for_files_and_the_archive_and_is_proved_from_the_command
     audit(&out);
     let table = fs::read_to_string(&file).unwrap();
     assert!(table.contains("auth.login") && !table.contains("127.0.0.1"), "{table}");
-    let again = command(&stack, "audit-service", "AUDIT_SERVICE_PID").args(out).output().unwrap();
+    let again = command(&stack, AuditService).args(out).output().unwrap();
     assert!(!again.status.success(), "it took the place of another file");
 
     let archived = audit(&["archive", "run"]);

@@ -6,7 +6,11 @@ mod writers;
 
 use std::time::Duration;
 
-use e2e::{Stack, far_broker::FarBroker, sibling};
+use e2e::{
+    Stack,
+    far_broker::FarBroker,
+    sibling::{Service, says},
+};
 use secrecy::ExposeSecret;
 use soak::life::Life;
 use test_support::smtp::SmtpServer;
@@ -32,9 +36,6 @@ impl Platform {
 
 /// Checks the chain as an operator does.
 fn chain_is_whole(stack: &Stack) {
-    let mut verify = sibling::command(stack, "audit-service", "AUDIT_SERVICE_PID");
-    let output = verify.arg("verify").output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let text = says(stack, Service::AuditService, &["verify"]);
     println!("audit-service verify: {}", text.trim().lines().last().unwrap_or_default());
 }

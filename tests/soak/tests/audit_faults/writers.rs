@@ -1,6 +1,10 @@
 use std::time::Duration;
 
-use e2e::{ledger, sibling::Sibling, traffic::beside};
+use e2e::{
+    ledger,
+    sibling::{Service, Sibling},
+    traffic::beside,
+};
 use rustix::process::Signal;
 use soak::{drill::parameter, life::all_are_answered};
 use test_support::eventually;
@@ -42,8 +46,8 @@ async fn fx_au_02_a_writer_that_is_killed_in_the_middle_of_batches_leaves_a_whol
 async fn fx_au_03_three_writers_at_once_make_one_chain() {
     let Platform { far, smtp, life } = Platform::start().await;
     let stack = &far.stack;
-    let second = Sibling::start(stack, "audit-service", "AUDIT_SERVICE_PID").await;
-    let _third = Sibling::start(stack, "audit-service", "AUDIT_SERVICE_PID").await;
+    let second = Sibling::start(stack, Service::AuditService).await;
+    let _third = Sibling::start(stack, Service::AuditService).await;
     let ((), mut answers) = beside(sleep(Duration::from_secs(15)), 80, |number| life.request(number)).await;
     second.end(Signal::KILL);
     let ((), more) = beside(sleep(Duration::from_secs(5)), 80, |number| life.request(number)).await;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use chaos::{Cut, Trigger, patterns};
-use e2e::sibling::Sibling;
+use e2e::sibling::{Service, Sibling};
 use rustix::process::Signal;
 use soak::{
     drill::parameter,
@@ -106,8 +106,8 @@ fn stall(smtp: &SmtpServer, name: &'static str, step: Step) {
 async fn fx_ml_02_three_mailers_send_each_mail_once() {
     let count = parameter("MAILS", 3_000);
     let platform = Platform::start().await;
-    let _second = Sibling::start(&platform.far.stack, "mailer", "MAILER_PID").await;
-    let _third = Sibling::start(&platform.far.stack, "mailer", "MAILER_PID").await;
+    let _second = Sibling::start(&platform.far.stack, Service::Mailer).await;
+    let _third = Sibling::start(&platform.far.stack, Service::Mailer).await;
     let began = std::time::Instant::now();
     let ordered = platform.order(count, at_domains("many", 40)).await;
     platform.all_arrive(&ordered, Duration::from_mins(10)).await;
