@@ -77,10 +77,7 @@ impl Recorder {
             .collect();
         match self.log.note_arrivals(&arrived, SystemClock.now()).await {
             Ok(lost) => {
-                for (source, count) in lost {
-                    let count = u64::try_from(count).unwrap_or_default();
-                    self.metrics.producer_gaps.with_label_values(&[&*source]).inc_by(count);
-                }
+                self.metrics.count_lost(lost);
                 true
             }
             Err(failure) => {

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use clock::SharedClock;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
@@ -62,5 +64,13 @@ impl Metrics {
         registry.register(Box::new(metrics.checkpoint_seq.clone()))?;
         registry.register(Box::new(metrics.checkpoint_failures.clone()))?;
         Ok(metrics)
+    }
+
+    /// So many facts of each source never arrived.
+    pub fn count_lost(&self, lost: BTreeMap<String, i64>) {
+        for (source, count) in lost {
+            let count = u64::try_from(count).unwrap_or_default();
+            self.producer_gaps.with_label_values(&[&*source]).inc_by(count);
+        }
     }
 }

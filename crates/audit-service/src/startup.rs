@@ -14,7 +14,7 @@ use service_runtime::{
 use tonic::service::Routes;
 
 use crate::{
-    app::{AuditLog, Notary},
+    app::{AuditLog, Notary, Retention},
     archive::Upkeep,
     config::Config,
     consumer::{self, Recorder},
@@ -58,7 +58,8 @@ impl Application {
         database.register_metrics(registry)?;
         let bus = EventBus::new(&common.amqp_url, "audit-service", registry)?;
         let log = AuditLog::new(database.clone(), config.cursor_keys, config.personal_keys);
-        let notary = Notary::new(database.clone(), config.checkpoint_keys, config.archive.clone());
+        let retention = Retention { days: config.retention, clock: Arc::new(SystemClock) };
+        let notary = Notary::new(database.clone(), config.checkpoint_keys, config.archive.clone(), retention);
         let metrics = Metrics::register(registry, Arc::new(SystemClock))?;
         let upkeep =
             |archive| Upkeep::new(database.clone(), archive, Arc::new(SystemClock), config.archive_period);
@@ -90,6 +91,9 @@ impl Application {
         let consuming = consume(self.bus, recorder, lifecycle.stopping());
         lifecycle.spawn("audit consumer", after_migrations(&database, consuming, lifecycle.stopping()));
 
+        let looking =
+            vouching::look_for_absences(self.log.clone(), self.metrics.clone(), lifecycle.stopping());
+        lifecycle.spawn("audit absences", after_migrations(&database, looking, lifecycle.stopping()));
         let signing = vouching::sign(self.notary.clone(), new_rows, self.metrics, lifecycle.stopping());
         lifecycle.spawn("audit checkpoints", after_migrations(&database, signing, lifecycle.stopping()));
         let retaining = vouching::retain(self.notary.clone(), self.log.clone(), lifecycle.stopping());

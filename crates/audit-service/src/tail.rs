@@ -18,7 +18,7 @@ use crate::{
 /// How soon an event is told after it was recorded.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long a follower hears nothing at most, while the database is there.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+pub const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 /// While the database is away.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// So many pieces of news wait for the slowest follower: seconds of the heaviest traffic, and a few dozen MiB at worst.

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use clock::{Clock, SystemClock};
 use service_runtime::CancellationToken;
 use tokio::{sync::Notify, time::sleep};
 use tracing::{error, info, warn};
@@ -27,6 +28,8 @@ const ROWS: i64 = 1_000;
 const RETAIN: Duration = Duration::from_hours(1);
 /// How soon again after a failure.
 const RETAIN_AGAIN: Duration = Duration::from_mins(1);
+/// How often it is asked what never arrived.
+const LOOK_FOR_ABSENCES: Duration = Duration::from_mins(1);
 /// For so many months after this one there are partitions.
 pub const MONTHS_AHEAD: i32 = 3;
 
@@ -117,6 +120,22 @@ pub async fn retain(notary: Notary, log: AuditLog, stop: CancellationToken) {
         };
         if stop.run_until_cancelled(sleep(pause)).await.is_none() {
             return;
+        }
+    }
+}
+
+/// Counts what never arrived of connections that are gone, every minute.
+pub async fn look_for_absences(log: AuditLog, metrics: Metrics, stop: CancellationToken) {
+    while stop.run_until_cancelled(sleep(LOOK_FOR_ABSENCES)).await.is_some() {
+        let Some(outcome) = stop.run_until_cancelled(log.note_absences(SystemClock.now())).await else {
+            return;
+        };
+        match outcome {
+            Ok(lost) => metrics.count_lost(lost),
+            Err(failure) => {
+                let cause: &dyn std::error::Error = &failure;
+                warn!(error = cause, "Could not look for what never arrived");
+            }
         }
     }
 }

@@ -278,7 +278,8 @@ DO $$
 DECLARE
     append_only text;
 BEGIN
-    FOREACH append_only IN ARRAY ARRAY['events', 'checkpoints', 'dropped_partitions'] LOOP
+    -- A statement fires the triggers of the table that it names, so each level of partitions has one; create_partitions gives the months theirs.
+    FOREACH append_only IN ARRAY ARRAY['events', 'events_security', 'events_routine', 'checkpoints', 'dropped_partitions'] LOOP
         EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %I '
             'FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', append_only);
         -- Also for a session that calls itself a replica.

@@ -6,7 +6,10 @@ use diesel_async::AsyncConnection;
 use tracing::error;
 
 use super::AuditLog;
-use crate::store;
+use crate::{
+    domain::arrivals::{Arrivals, LATE},
+    store,
+};
 
 /// A fact that arrived, whatever became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,12 +48,25 @@ impl AuditLog {
                     arrivals.arrive(arrival.number, arrival.settled, now);
                 }
                 let source = arrived.iter().find_map(|it| it.source.as_deref()).unwrap_or("unknown");
-                let count = arrivals.lost(now);
-                if count > 0 {
-                    error!(source, publisher = %publisher, "{count} facts of {source} were confirmed and never arrived");
-                    *lost.entry(source.to_owned()).or_default() += count;
-                }
+                count_lost(&mut lost, publisher, source, &mut arrivals, now);
                 store::producers::save(conn, publisher, source, &arrivals, now).await?;
+            }
+            Ok(lost)
+        })
+        .await
+    }
+
+    /// The same of connections of which nothing arrives any more: a broker that loses messages loses its connections, too.
+    pub async fn note_absences(&self, now: DateTime<Utc>) -> pg::Result<BTreeMap<String, i64>> {
+        let mut conn = self.database.connection().await?;
+        conn.transaction(async |conn| {
+            let mut lost = BTreeMap::new();
+            for waiting in store::producers::lock_silent(conn, now - LATE).await? {
+                let mut arrivals = waiting.arrivals;
+                let (publisher, source) = (waiting.publisher, &*waiting.source);
+                if count_lost(&mut lost, publisher, source, &mut arrivals, now) {
+                    store::producers::save(conn, publisher, source, &arrivals, now).await?;
+                }
             }
             Ok(lost)
         })
@@ -61,4 +77,21 @@ impl AuditLog {
     pub async fn forget_silent_producers(&self) -> pg::Result<()> {
         store::producers::forget_silent(&mut *self.database.connection().await?).await
     }
+}
+
+/// Adds what is lost of a connection; whether there is anything.
+fn count_lost(
+    lost: &mut BTreeMap<String, i64>,
+    publisher: Uuid,
+    source: &str,
+    arrivals: &mut Arrivals,
+    now: DateTime<Utc>,
+) -> bool {
+    let count = arrivals.lost(now);
+    if count == 0 {
+        return false;
+    }
+    error!(source, publisher = %publisher, "{count} facts of {source} were confirmed and never arrived");
+    *lost.entry(source.to_owned()).or_default() += count;
+    true
 }

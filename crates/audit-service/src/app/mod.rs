@@ -24,7 +24,7 @@ pub use erase::{EraseError, Erased, Erasure, erasing_actor};
 pub use export::{ExportPart, ExportSummary};
 pub use get::GetError;
 pub use notary::{
-    Notary, Range, RangeInvalid, Report, Retained, RetentionError, SignError, Signed, VerifyError,
+    Notary, Range, RangeInvalid, Report, Retained, Retention, RetentionError, SignError, Signed, VerifyError,
 };
 pub use reading::Reading;
 pub use record::{Fate, Recording};

@@ -48,17 +48,24 @@ impl Archive {
 
     /// The highest number of a checkpoint that is there; 0 if none is.
     pub async fn newest_number(&self) -> anyhow::Result<i64> {
-        let folders = self.store.list_with_delimiter(Some(&Path::from(CHECKPOINTS))).await?;
-        let Some(newest) = folders.common_prefixes.into_iter().max() else { return Ok(0) };
-        let files = self.store.list_with_delimiter(Some(&newest)).await?.objects;
-        let numbers = files.iter().filter_map(|file| {
-            file.location
-                .filename()
-                .and_then(|name| name.strip_suffix(".json"))
-                .and_then(|it| it.parse().ok())
-        });
-        Ok(numbers.max().unwrap_or_default())
+        let mut folders =
+            self.store.list_with_delimiter(Some(&Path::from(CHECKPOINTS))).await?.common_prefixes;
+        folders.sort_unstable();
+        // A folder may be empty: a directory is made before its first file, and anybody may have put something else there.
+        while let Some(newest) = folders.pop() {
+            let files = self.store.list_with_delimiter(Some(&newest)).await?.objects;
+            if let Some(number) = files.iter().filter_map(|file| number(&file.location)).max() {
+                return Ok(number);
+            }
+        }
+        Ok(0)
     }
+}
+
+/// The number of the checkpoint that is kept at `location`.
+fn number(location: &Path) -> Option<i64> {
+    let number = location.filename()?.strip_suffix(".json")?.parse().ok()?;
+    (path(number) == *location).then_some(number)
 }
 
 fn path(number: i64) -> Path {

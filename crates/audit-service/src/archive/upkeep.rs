@@ -51,6 +51,8 @@ pub enum ArchiveError {
     ReadBack(String),
     #[error("the archive has events up to {archived}, the log up to {log}: one of them is not this log's")]
     Ahead { archived: i64, log: i64 },
+    #[error("event {seq} is another one in the archive than in the log: one of them is not this log's")]
+    Foreign { seq: i64 },
 }
 
 impl Upkeep {
@@ -113,6 +115,13 @@ impl Upkeep {
         let mut up_to_seq = last.as_ref().map_or(0, |manifest| manifest.to_seq);
         if up_to_seq > end {
             return Err(ArchiveError::Ahead { archived: up_to_seq, log: end });
+        }
+        if let Some(last) = &last {
+            // Retention may have dropped it.
+            let ours = store::rows::hash(conn, up_to_seq).await?;
+            if ours.is_some_and(|ours| ours != last.last_hash) {
+                return Err(ArchiveError::Foreign { seq: up_to_seq });
+            }
         }
         self.remove_unfinished(up_to_seq).await?;
         let mut segments = Vec::new();

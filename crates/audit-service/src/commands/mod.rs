@@ -6,16 +6,17 @@ mod keys;
 mod partitions;
 mod verify;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use clap::Subcommand;
+use clock::SystemClock;
 use service_runtime::CommonConfig;
 
 use self::{
     archive::ArchiveCommand, export::Export, keys::KeysCommand, partitions::PartitionsCommand, verify::Verify,
 };
 use crate::{
-    app::{AuditLog, Notary},
+    app::{AuditLog, Notary, Retention},
     config::Config,
 };
 
@@ -70,5 +71,6 @@ impl Command {
 }
 
 fn notary(database: pg::Database, config: Config) -> Notary {
-    Notary::new(database, config.checkpoint_keys, config.archive)
+    let retention = Retention { days: config.retention, clock: Arc::new(SystemClock) };
+    Notary::new(database, config.checkpoint_keys, config.archive, retention)
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// Messages overtake each other when consumers or leaders change, and one may wait unacknowledged at another replica. What
 /// is missing for longer than that is not late.
-const LATE: TimeDelta = TimeDelta::minutes(5);
+pub const LATE: TimeDelta = TimeDelta::minutes(5);
 /// Nobody needs more of them to know that something is wrong; the rest counts as lost at once.
 const MOST_HOLES: usize = 1_000;
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{CheckpointKeys, Class, chain::Hash};
+use super::{CheckpointKeys, Class, Damage, DamageKind, chain::Hash};
 
 /// Separates what this key signs from anything else, and from later forms.
 const CHECKPOINT_DOMAIN: &[u8] = b"feature-auth audit checkpoint v1\0";
@@ -89,6 +89,14 @@ impl Checkpoint {
     pub fn is_genuine(&self, keys: &CheckpointKeys) -> bool {
         let message = signed_bytes(CHECKPOINT_DOMAIN, &self.statement);
         keys.verify(&self.statement.key_id, &message, &self.signature)
+    }
+
+    /// What is found when it is not genuine.
+    #[must_use]
+    pub fn not_signed_by_us(&self) -> Damage {
+        let Statement { number, seq, key_id, .. } = &self.statement;
+        let detail = format!("checkpoint {number} was not signed by key {key_id}");
+        Damage { seq: *seq, id: None, kind: DamageKind::SignatureInvalid, detail }
     }
 
     /// What the next one repeats of this one.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use auth_ids::Uuid;
 
-use super::{Checkpoint, CheckpointKeys, Damage, DamageKind, SignedHead, chain::GENESIS};
+use super::{Checkpoint, CheckpointKeys, Class, Damage, DamageKind, SignedHead, chain::GENESIS};
 
 /// What of a row is looked at once its hash is computed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +25,10 @@ pub struct ProvenRow {
 pub struct Proof {
     /// The last row of each class.
     ends: BTreeMap<String, End>,
-    /// The last row of all.
+    /// Up to here every `seq` was seen or is not to be seen.
     seq: i64,
+    /// The `seq` of the last row.
+    last_row: i64,
     /// The first `seq` that no row had.
     first_gap: Option<i64>,
     /// The last checkpoint.
@@ -69,7 +71,7 @@ impl Proof {
         checkpoint: Option<Checkpoint>,
     ) -> Self {
         let ends = ends.into_iter().map(|(class, head)| (class, End { id: None, head })).collect();
-        Self { ends, seq, first_gap: None, checkpoint, rows: 0, checkpoints: 0 }
+        Self { ends, seq, last_row: 0, first_gap: None, checkpoint, rows: 0, checkpoints: 0 }
     }
 
     /// The number of the checkpoint that comes next.
@@ -83,6 +85,14 @@ impl Proof {
         let damage = |kind, detail| Unfit::Damage(Damage { seq: row.seq, id: Some(row.id), kind, detail });
         if !row.is_intact {
             return Err(damage(DamageKind::HashMismatch, "its content is not what was recorded".to_owned()));
+        }
+        if Class::parse(&row.class).is_none() {
+            return Err(damage(DamageKind::ChainBroken, format!("the log has no class {}", row.class)));
+        }
+        // It is counted over all classes.
+        if row.seq <= self.last_row {
+            let detail = format!("another row has seq {}", self.last_row);
+            return Err(damage(DamageKind::ChainBroken, detail));
         }
         if row.seq > self.seq + 1 {
             self.first_gap.get_or_insert(self.seq + 1);
@@ -123,34 +133,42 @@ impl Proof {
             })));
         }
         self.seq = self.seq.max(row.seq);
+        self.last_row = row.seq;
         self.rows += 1;
         let head = SignedHead { seq: row.seq, position: row.position, hash: row.hash };
         self.ends.insert(row.class, End { id: Some(row.id), head });
         Ok(())
     }
 
-    /// The next checkpoint, after all rows up to its `seq`; `is_end` when there are none behind it either.
-    pub fn checkpoint(
-        &mut self,
-        checkpoint: Checkpoint,
-        is_end: bool,
-        keys: &CheckpointKeys,
-    ) -> Result<(), Damage> {
+    /// Whether a checkpoint is ours and the next after the last one that was fed.
+    pub fn follows(&self, checkpoint: &Checkpoint, keys: &CheckpointKeys) -> Result<(), Damage> {
         let statement = &checkpoint.statement;
-        let damage = |seq, kind, detail: String| Damage { seq, id: None, kind, detail };
         if !checkpoint.is_genuine(keys) {
-            let detail =
-                format!("checkpoint {} was not signed by key {}", statement.number, statement.key_id);
-            return Err(damage(statement.seq, DamageKind::SignatureInvalid, detail));
+            return Err(checkpoint.not_signed_by_us());
         }
-        let (number, seq, digest) = self
-            .checkpoint
-            .as_ref()
-            .map_or((0, 0, GENESIS), |last| (last.statement.number, last.statement.seq, last.digest()));
+        let (number, digest) =
+            self.checkpoint.as_ref().map_or((0, GENESIS), |last| (last.statement.number, last.digest()));
         if statement.number != number + 1 || statement.previous != digest {
             let detail = format!("checkpoint {} does not follow checkpoint {number}", statement.number);
-            return Err(damage(statement.seq, DamageKind::CheckpointMissing, detail));
+            return Err(Damage { seq: statement.seq, id: None, kind: DamageKind::CheckpointMissing, detail });
         }
+        Ok(())
+    }
+
+    /// The next checkpoint, one that [follows](Self::follows), after all rows up to its `seq`; `is_end` when there are none behind it either.
+    pub fn checkpoint(&mut self, checkpoint: Checkpoint, is_end: bool) -> Result<(), Damage> {
+        let statement = &checkpoint.statement;
+        let damage = |seq, kind, detail: String| Damage { seq, id: None, kind, detail };
+        let is_signed = |class: &String| statement.heads.contains_key(class);
+        let unsigned = self.ends.iter().find(|(class, end)| end.id.is_some() && !is_signed(class));
+        if let Some((class, end)) = unsigned {
+            let detail = format!(
+                "checkpoint {} of {} does not know of class {class}, of which there was a row before",
+                statement.number, statement.signed_at
+            );
+            return Err(damage(end.head.seq, DamageKind::CheckpointMismatch, detail));
+        }
+        let seq = self.checkpoint.as_ref().map_or(0, |last| last.statement.seq);
         for (class, signed) in &statement.heads {
             let end = self.end(class).head;
             // Rows behind which the chain begins cannot be looked at any more.
@@ -187,6 +205,10 @@ impl Proof {
                 return Err(Damage { seq, id: None, kind, detail });
             }
         }
+        if let Some((class, end)) = self.ends.iter().find(|(class, _)| !heads.contains_key(*class)) {
+            let detail = format!("there are rows of class {class}, and no end of its chain");
+            return Err(Damage { seq: end.head.seq, id: end.id, kind: DamageKind::ChainBroken, detail });
+        }
         Ok(())
     }
 
@@ -201,5 +223,64 @@ impl Proof {
     fn is_seen(&self, class: &str, signed: &SignedHead) -> bool {
         let end = self.end(class);
         end.id.is_some() || signed.seq >= end.head.seq
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::domain::Statement;
+
+    fn row(class: &str, seq: i64, position: i64, prev_hash: [u8; 32]) -> ProvenRow {
+        let hash = vec![u8::try_from(seq).unwrap(); 32];
+        ProvenRow {
+            class: class.to_owned(),
+            seq,
+            position,
+            id: Uuid::nil(),
+            prev_hash: prev_hash.to_vec(),
+            hash,
+            is_intact: true,
+        }
+    }
+
+    fn kind(unfit: Result<(), Unfit>) -> DamageKind {
+        match unfit.unwrap_err() {
+            Unfit::Damage(damage) => damage.kind,
+            Unfit::Broken(broken) => broken.damage.kind,
+        }
+    }
+
+    #[test]
+    fn a_seq_is_used_once_whatever_the_class() {
+        let mut proof = Proof::beginning_after(0, BTreeMap::new(), None);
+        proof.row(row("security", 1, 1, GENESIS)).unwrap();
+        assert_eq!(kind(proof.row(row("routine", 1, 1, GENESIS))), DamageKind::ChainBroken);
+        proof.row(row("routine", 2, 1, GENESIS)).unwrap();
+        assert_eq!(kind(proof.row(row("other", 3, 1, GENESIS))), DamageKind::ChainBroken);
+    }
+
+    #[test]
+    fn a_chain_that_no_end_and_no_checkpoint_knows_of_is_damage() {
+        let keys = CheckpointKeys::generate();
+        let mut proof = Proof::beginning_after(0, BTreeMap::new(), None);
+        proof.row(row("security", 1, 1, GENESIS)).unwrap();
+        proof.row(row("routine", 2, 1, GENESIS)).unwrap();
+        let security = SignedHead { seq: 1, position: 1, hash: vec![1; 32] };
+        let heads: BTreeMap<_, _> = [("security".to_owned(), security)].into();
+        assert_eq!(proof.finish(&heads).unwrap_err().kind, DamageKind::ChainBroken);
+        let statement = Statement {
+            number: 1,
+            seq: 2,
+            signed_at: DateTime::UNIX_EPOCH,
+            key_id: keys.signing_id().unwrap().to_owned(),
+            heads,
+            previous: GENESIS.to_vec(),
+        };
+        let checkpoint = statement.sign(&keys).unwrap();
+        proof.follows(&checkpoint, &keys).unwrap();
+        assert_eq!(proof.checkpoint(checkpoint, true).unwrap_err().kind, DamageKind::CheckpointMismatch);
     }
 }

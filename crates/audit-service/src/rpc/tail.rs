@@ -5,14 +5,17 @@ use auth_proto::audit::v1::{TailRequest, TailResponse};
 use futures::{Stream, stream::BoxStream};
 use service_error::into_status;
 use service_runtime::CancellationToken;
-use tokio::sync::{OwnedSemaphorePermit, broadcast::error::RecvError};
+use tokio::{
+    sync::{OwnedSemaphorePermit, broadcast::error::RecvError},
+    time::Instant,
+};
 use tonic::Status;
 
 use super::{criteria::criteria, event::event, status, stream_error::StreamError};
 use crate::{
     app::{AuditLog, SearchError},
     domain::{Criteria, FilterInvalid, RecordedEvent},
-    tail::{News, Tail},
+    tail::{News, SIGN_OF_LIFE, Tail},
 };
 
 pub type Following = BoxStream<'static, Result<TailResponse, Status>>;
@@ -59,6 +62,7 @@ impl Follower {
         try_stream! {
             let _permit = permit;
             let mut followed = tail.follow();
+            let mut told = Instant::now();
             loop {
                 let news = tokio::select! {
                     biased;
@@ -85,11 +89,12 @@ impl Follower {
                     continue;
                 }
                 let events = self.of(&news, position);
-                let is_sign_of_life = news.events.is_empty();
+                let is_sign_of_life = news.events.is_empty() || told.elapsed() >= SIGN_OF_LIFE;
                 let position = position.max(news.up_to);
                 self.position = Some(position);
                 if is_sign_of_life || !events.is_empty() {
                     yield response(events, position);
+                    told = Instant::now();
                 }
             }
         }

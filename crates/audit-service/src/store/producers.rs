@@ -12,10 +12,23 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use crate::domain::arrivals::Arrivals;
 
+/// Of how many connections that say nothing any more is asked at a time.
+const SILENT: i64 = 100;
+
+/// A connection of which something is missing.
+#[derive(Debug)]
+pub struct Waiting {
+    pub publisher: Uuid,
+    pub source: String,
+    pub arrivals: Arrivals,
+}
+
 #[derive(QueryableByName)]
 struct Row {
     #[diesel(sql_type = SqlUuid)]
     instance: Uuid,
+    #[diesel(sql_type = Text)]
+    source: String,
     #[diesel(sql_type = BigInt)]
     highest: i64,
     #[diesel(sql_type = BigInt)]
@@ -36,16 +49,31 @@ pub async fn lock(conn: &mut AsyncPgConnection, instances: &[Uuid]) -> pg::Resul
     .execute(conn)
     .await?;
     let rows: Vec<Row> = sql_query(
-        "SELECT instance, highest, settled, holes FROM producers WHERE instance = ANY($1) ORDER BY instance FOR UPDATE",
+        "SELECT instance, source, highest, settled, holes FROM producers WHERE instance = ANY($1) ORDER BY instance FOR UPDATE",
     )
     .bind::<Array<SqlUuid>, _>(instances)
     .load(conn)
     .await?;
-    let arrivals = rows.into_iter().map(|row| {
-        let holes = serde_json::from_value(row.holes).unwrap_or_default();
-        (row.instance, Arrivals { highest: row.highest, settled: row.settled, holes })
-    });
-    Ok(arrivals.collect())
+    Ok(rows.into_iter().map(Waiting::from).map(|row| (row.publisher, row.arrivals)).collect())
+}
+
+/// Some of the connections of which nothing arrived since `silent_since` and something that the broker confirmed is missing, locked until the
+/// transaction ends.
+pub async fn lock_silent(
+    conn: &mut AsyncPgConnection,
+    silent_since: DateTime<Utc>,
+) -> pg::Result<Vec<Waiting>> {
+    let rows: Vec<Row> = sql_query(
+        "SELECT instance, source, highest, settled, holes FROM producers \
+         WHERE updated_at < $1 AND EXISTS \
+             (SELECT FROM json_array_elements(holes) AS hole WHERE (hole ->> 'first')::bigint <= settled) \
+         ORDER BY instance LIMIT $2 FOR UPDATE SKIP LOCKED",
+    )
+    .bind::<Timestamptz, _>(silent_since)
+    .bind::<BigInt, _>(SILENT)
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(Waiting::from).collect())
 }
 
 /// Keeps what arrived of a connection.
@@ -76,4 +104,12 @@ pub async fn save(
 pub async fn forget_silent(conn: &mut AsyncPgConnection) -> pg::Result<()> {
     sql_query("DELETE FROM producers WHERE updated_at < now() - interval '35 days'").execute(conn).await?;
     Ok(())
+}
+
+impl From<Row> for Waiting {
+    fn from(row: Row) -> Self {
+        let holes = serde_json::from_value(row.holes).unwrap_or_default();
+        let arrivals = Arrivals { highest: row.highest, settled: row.settled, holes };
+        Self { publisher: row.instance, source: row.source, arrivals }
+    }
 }

@@ -38,6 +38,12 @@ pub async fn raw(conn: &mut AsyncPgConnection, after: i64, end: i64, limit: i64)
     Ok(query.bind::<BigInt, _>(after).bind::<BigInt, _>(end).bind::<BigInt, _>(limit).load(conn).await?)
 }
 
+/// The hash of the row with that `seq`, in hex; `None` when there is none any more.
+pub async fn hash(conn: &mut AsyncPgConnection, seq: i64) -> pg::Result<Option<String>> {
+    let rows = raw(conn, seq - 1, seq, 1).await?;
+    Ok(rows.into_iter().next().map(|row| row.hash))
+}
+
 /// Whether the first row behind `after` was recorded before `time`.
 pub async fn is_older(conn: &mut AsyncPgConnection, after: i64, time: DateTime<Utc>) -> pg::Result<bool> {
     let query = sql_query(

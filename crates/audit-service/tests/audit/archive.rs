@@ -146,6 +146,11 @@ async fn one_replica_archives_at_a_time_and_an_older_log_is_noticed() {
     assert_eq!(segments(upkeep.archive_all().await.unwrap()).len(), 1);
     assert_eq!(segments(upkeep.archive_all().await.unwrap()), [], "the lock was given back");
 
+    // The archive ends with another row than the log has there.
+    let exchange = "ALTER TABLE events DISABLE TRIGGER append_only; UPDATE events SET hash = sha256(hash) WHERE seq = 100";
+    sql::execute(&admin, exchange).await.unwrap();
+    archiving.record(1).await;
+    assert!(matches!(upkeep.archive_all().await, Err(ArchiveError::Foreign { seq: 100 })));
     sql::execute(&admin, "UPDATE chain_heads SET seq = 50").await.unwrap();
     assert!(matches!(upkeep.archive_all().await, Err(ArchiveError::Ahead { archived: 100, log: 50 })));
 }

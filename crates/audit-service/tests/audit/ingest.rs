@@ -169,8 +169,14 @@ async fn a_fact_that_was_confirmed_and_never_arrives_is_noticed() {
     let lost = audit.another_log().note_arrivals(&[arrival(6, 5)], later).await.unwrap();
     assert_eq!(lost, [("auth-api".to_owned(), 2)].into());
     assert!(log.note_arrivals(&[arrival(7, 6)], later).await.unwrap().is_empty());
+    // Nor does it take another message of the same connection.
+    let gone = Arrival { publisher: auth_ids::Uuid::from_u128(8), ..arrival(4, 2) };
+    assert!(log.note_arrivals(&[gone], now).await.unwrap().is_empty());
+    assert!(log.note_absences(now + chrono::TimeDelta::minutes(4)).await.unwrap().is_empty());
+    assert_eq!(log.note_absences(later).await.unwrap(), [("auth-api".to_owned(), 2)].into());
+    assert!(log.note_absences(later).await.unwrap().is_empty());
     // Of what arrived by the broker nothing is missing.
-    let holes = "(SELECT count(*) FROM producers WHERE holes::text <> '[]' AND instance <> '00000000-0000-0000-0000-000000000007')";
+    let holes = "(SELECT count(*) FROM producers WHERE holes::text <> '[]' AND instance NOT IN ('00000000-0000-0000-0000-000000000007', '00000000-0000-0000-0000-000000000008'))";
     assert_eq!(sql::number(&audit.admin, holes).await, 0);
     let noted = "(SELECT max(highest) FROM producers WHERE source = 'auth-api')";
     assert_eq!(sql::number(&audit.admin, noted).await, 50);

@@ -19,6 +19,7 @@ use test_support::TestDatabase;
 use crate::{
     cli,
     facts::{login, parsed, refresh, user},
+    retention::retention,
     running::{CHECKPOINT_KEY, log_of},
     sql,
 };
@@ -106,7 +107,7 @@ fn notary(database: &TestDatabase, archive: Option<&TempDir>) -> Notary {
         Archive::new(&url, &S3Settings::default()).unwrap()
     });
     let keys = CheckpointKeys::parse(Some(CHECKPOINT_KEY), &[]).unwrap();
-    Notary::new(database.database("notary"), keys, archive)
+    Notary::new(database.database("notary"), keys, archive, retention())
 }
 
 const BACK_UP: &str = "\
@@ -167,6 +168,13 @@ async fn a_changed_deleted_inserted_or_swapped_row_is_named() {
         (copy, "chain_broken", 31),
         (&again, "hash_mismatch", 12),
         ("UPDATE checkpoints SET seq = 19 WHERE seq = 20", "signature_invalid", 19),
+        ("UPDATE checkpoints SET seq = 99 WHERE seq = 20", "signature_invalid", 99),
+        ("UPDATE checkpoints SET seq = 99 WHERE seq = 30", "signature_invalid", 99),
+        (
+            "UPDATE checkpoints SET seq = 99 WHERE seq = 20; UPDATE events SET reason = 'edited' WHERE seq = 25",
+            "hash_mismatch",
+            25,
+        ),
         ("DELETE FROM checkpoints WHERE seq = 20", "checkpoint_missing", 30),
         ("UPDATE chain_heads SET hash = sha256(hash) WHERE class = 'security'", "chain_broken", 30),
     ];
@@ -224,10 +232,41 @@ async fn aud_04_a_log_that_was_written_anew_is_found() {
     log.tamper("DELETE FROM checkpoints").await;
     log.expect_health(false);
     log.expect_damage(true, "archive_mismatch", 30);
+    // Nor does it help to make one of them speak of rows that are still to come.
+    log.tamper("INSERT INTO checkpoints SELECT * FROM kept_checkpoints").await;
+    log.tamper("UPDATE checkpoints SET seq = 1000 WHERE seq = 20").await;
+    for archive in [false, true] {
+        log.expect_damage(archive, "signature_invalid", 1000);
+    }
+    log.tamper("DELETE FROM checkpoints").await;
     // Checkpoints of another key are no better than none.
-    let forger = Notary::new(log.database.database("forger"), CheckpointKeys::generate(), None);
+    let forger = Notary::new(log.database.database("forger"), CheckpointKeys::generate(), None, retention());
     forger.sign_now().await.unwrap();
     log.expect_damage(false, "signature_invalid", 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_in_a_chain_of_its_own_is_found() {
+    let log = Log::of_thirty_rows().await;
+    let mut conn = log.database.admin().connection().await.unwrap();
+    for seq in [12, 31] {
+        let partition = "CREATE TABLE IF NOT EXISTS events_other PARTITION OF events FOR VALUES IN ('other')";
+        let copy = format!(
+            "INSERT INTO events SELECT 'other', {seq}, 1, gen_random_uuid(), type, version, source, occurred_at, recorded_at, subject_id, \
+             actor_kind, actor_id, actor_name, outcome, severity, reason, target_kind, target_id, request_id, trace_id, detail, \
+             sealed_client, sealed_detail, decode(repeat('00', 32), 'hex'), sha256(hash) FROM events WHERE seq = 12"
+        );
+        log.tamper(&format!("{partition}; {copy}")).await;
+        // It is hashed as the first row of its class would be.
+        let rows = store::verification::rows(&mut conn, seq - 1, seq).await.unwrap();
+        let forged = rows.iter().find(|row| row.class == "other").unwrap();
+        let hash = BASE64_STANDARD.encode(forged.expected_hash(&mut Vec::new()).unwrap());
+        let change = format!("UPDATE events SET hash = decode('{hash}', 'base64') WHERE class = 'other'");
+        log.tamper(&change).await;
+        log.expect_damage(false, "chain_broken", seq);
+        log.restore().await;
+    }
+    log.expect_health(true);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -255,4 +294,19 @@ async fn the_archive_gets_what_it_missed() {
     log.notary.bring_to_archive().await.unwrap();
     assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 3);
     log.expect_health(true);
+    // What else is there hides nothing.
+    let empty = log.archive.path().join("checkpoints/000000001");
+    std::fs::create_dir(&empty).unwrap();
+    std::fs::write(empty.join("000000000999.json"), "{}").unwrap();
+    log.tamper("DELETE FROM checkpoints WHERE seq > 25; DELETE FROM events WHERE seq > 25").await;
+    log.tamper(HEADS_AFTER_25).await;
+    log.expect_damage(true, "truncated", 26);
+    log.restore().await;
+    // An archive that is empty although the log was signed long ago is not the one that it was.
+    std::fs::remove_dir_all(log.archive.path().join("checkpoints")).unwrap();
+    log.expect_health(true);
+    sql::execute(&log.database.admin(), "UPDATE chain_heads SET recorded_at = now() + interval '6 minutes'")
+        .await
+        .unwrap();
+    log.expect_damage(true, "archive_mismatch", 30);
 }

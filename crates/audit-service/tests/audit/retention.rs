@@ -1,13 +1,16 @@
 //! Months go when their time is over, and the rest still proves itself.
 
+use std::sync::Arc;
+
 use audit_service::{
-    app::Notary,
+    app::{Notary, Retention},
     domain::{CheckpointKeys, Class, Event, chain::RowContent},
     startup::migrations,
     store::{self, chain::NewRow},
 };
 use auth_ids::GenericUuid;
 use chrono::{DateTime, Utc};
+use clock::SystemClock;
 use diesel_async::AsyncConnection;
 use pg::{Database, DatabaseSettings};
 use test_support::TestDatabase;
@@ -18,6 +21,12 @@ use crate::{
     running::{CHECKPOINT_KEY, log_of},
     sql,
 };
+
+/// As `AUDIT_RETENTION` says it by default.
+pub fn retention() -> Retention {
+    let days = vec![(Class::Security, 400), (Class::Routine, 35)];
+    Retention { days, clock: Arc::new(SystemClock) }
+}
 
 /// A log with rows of two months that are long over, and of this one.
 async fn old_log() -> (TestDatabase, Notary) {
@@ -40,7 +49,7 @@ async fn old_log() -> (TestDatabase, Notary) {
     }
     log_of(&database).record(&[parsed(&login(user())), parsed(&login(user()))]).await;
     let keys = CheckpointKeys::parse(Some(CHECKPOINT_KEY), &[]).unwrap();
-    let notary = Notary::new(database.database("notary"), keys, None);
+    let notary = Notary::new(database.database("notary"), keys, None, retention());
     (database, notary)
 }
 
@@ -117,6 +126,21 @@ async fn a_month_goes_when_its_time_is_over_and_the_rest_still_proves_itself() {
     sql::execute(&admin, forge).await.unwrap();
     let (said, code) = cli::verify(&database, None);
     assert!(code == Some(2) && said.contains("DAMAGED: signature_invalid"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_goes_because_the_database_alone_says_that_its_time_is_over() {
+    let (database, notary) = old_log().await;
+    let last_month = "date_trunc('month', now() AT TIME ZONE 'UTC')::date";
+    let admin = database.admin();
+    // Whoever owns the tables can change what they say of retention, and what the serving role may drop.
+    let impatient = "ALTER TABLE classes DROP CONSTRAINT IF EXISTS classes_keep_days_check; UPDATE classes SET keep_days = -400";
+    sql::execute(&admin, impatient).await.unwrap();
+    let may_go = format!("(SELECT count(*) FROM classes WHERE {last_month} + keep_days < now())");
+    assert_eq!(sql::number(&admin, &may_go).await, 2);
+    let retained = notary.retain(3).await.unwrap();
+    assert_eq!(retained.dropped, ["events_security_2024_01", "events_security_2024_02"]);
+    assert_eq!(sql::rows(&admin).await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,6 +36,38 @@ fn ids(events: &[Event]) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_follower_whom_nothing_concerns_hears_how_far_it_was_told_while_the_log_is_busy() {
+    let audit = Running::start().await;
+    let log = audit.another_log();
+    let filter = Some(EventFilter { r#type: "admin.".into(), ..Default::default() });
+    let request = TailRequest { filter, ..Default::default() };
+    let mut live = audit.client.clone().tail(request).await.unwrap().into_inner();
+    assert_eq!(next(&mut live).await.up_to_seq, 0);
+    // There is something new in every look of the reader.
+    let busy = async {
+        loop {
+            log.record(&[parsed(&login(user()))]).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let told = async {
+        loop {
+            let response = next(&mut live).await;
+            assert!(response.events.is_empty());
+            if response.up_to_seq > 0 {
+                break;
+            }
+        }
+    };
+    tokio::select! {
+        () = busy => {}
+        () = told => {}
+    }
+    drop(live);
+    audit.stop_and_expect_an_empty_queue().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn followers_hear_what_matches_as_it_comes_and_go_on_where_they_were() {
     let audit = Running::start().await;
     let log = audit.another_log();

@@ -4,7 +4,7 @@ mod retention;
 mod sign;
 mod verify;
 
-pub use retention::{Retained, RetentionError};
+pub use retention::{Retained, Retention, RetentionError};
 pub use sign::{SignError, Signed};
 pub use verify::{Range, RangeInvalid, Report, VerifyError};
 
@@ -20,12 +20,18 @@ pub struct Notary {
     database: pg::Database,
     keys: CheckpointKeys,
     archive: Option<Archive>,
+    retention: Retention,
 }
 
 impl Notary {
     #[must_use]
-    pub fn new(database: pg::Database, keys: CheckpointKeys, archive: Option<Archive>) -> Self {
-        Self { database, keys, archive }
+    pub fn new(
+        database: pg::Database,
+        keys: CheckpointKeys,
+        archive: Option<Archive>,
+        retention: Retention,
+    ) -> Self {
+        Self { database, keys, archive, retention }
     }
 
     /// At most `limit` checkpoints below `before`, the newest first, and the number up to which the archive has them.

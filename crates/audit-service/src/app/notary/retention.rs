@@ -1,13 +1,35 @@
-use tracing::{info, warn};
+use chrono::{Months, NaiveTime, TimeDelta};
+use clock::SharedClock;
+use tracing::{error, info, warn};
 
 use super::{Notary, SignError};
 use crate::{
-    domain::{Drop, SignedHead},
+    domain::{Class, Drop, SignedHead},
     store::{self, partitions::Partition},
 };
 
 /// How many ids of dropped events are forgotten at a time; fits into a statement's time.
 const FORGET: i32 = 5_000;
+
+/// How long events are kept, as this process is told. The database has its own copy, for who drops must not be who decides; and what is in the
+/// database alone, somebody could have changed there.
+#[derive(Clone)]
+pub struct Retention {
+    /// For how many days each class is kept; one that is missing is kept for ever.
+    pub days: Vec<(Class, i32)>,
+    pub clock: SharedClock,
+}
+
+impl Retention {
+    fn is_over(&self, partition: &Partition) -> bool {
+        let mut days = self.days.iter().filter(|(class, _)| class.name() == partition.class);
+        let (Some((_, days)), Some(end)) = (days.next(), partition.month.checked_add_months(Months::new(1)))
+        else {
+            return false;
+        };
+        end.and_time(NaiveTime::MIN).and_utc() + TimeDelta::days(i64::from(*days)) <= self.clock.now()
+    }
+}
 
 /// What a round of retention did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,7 +60,20 @@ impl Notary {
         let created = store::partitions::create(&mut *self.database.connection().await?, ahead).await?;
         self.forget_ids().await?;
         let mut retained = Retained { created, dropped: Vec::new() };
-        let over: Vec<_> = self.partitions().await?.into_iter().filter(|it| it.is_over).collect();
+        let mut over = self.partitions().await?;
+        over.retain(|it| it.is_over);
+        over.retain(|it| {
+            let agreed = self.retention.is_over(it);
+            if !agreed {
+                error!(
+                    partition = it.name,
+                    "Kept {}: its time is over by the database, which keeps it for {} days, and not by AUDIT_RETENTION",
+                    it.name,
+                    it.keep_days
+                );
+            }
+            agreed
+        });
         if over.is_empty() {
             return Ok(retained);
         }

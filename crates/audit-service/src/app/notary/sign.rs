@@ -11,7 +11,7 @@ use crate::{
 pub const ROWS: i64 = 1_000;
 /// Any new row is worth one after this long.
 pub const AGE: TimeDelta = TimeDelta::seconds(60);
-/// How many checkpoints are brought to the archive between two looks at the log.
+/// How many checkpoints are read at a time that the archive misses.
 const CATCH_UP: i64 = 100;
 
 /// What a round of signing did.
@@ -86,7 +86,7 @@ impl Notary {
     /// Brings what the archive missed, because it was away or the process died in between.
     pub async fn bring_to_archive(&self) -> Result<(), SignError> {
         let Some(archive) = &self.archive else { return Ok(()) };
-        let archived = archive.newest_number().await.map_err(SignError::Archive)?;
+        let mut archived = archive.newest_number().await.map_err(SignError::Archive)?;
         let mut conn = self.database.connection().await?;
         if archived > 0 {
             let ours = store::checkpoints::find(&mut conn, archived).await?;
@@ -95,10 +95,14 @@ impl Notary {
                 return Err(SignError::RolledBack { archived });
             }
         }
-        for checkpoint in store::checkpoints::after(&mut conn, archived, CATCH_UP).await? {
-            archive.keep(&checkpoint).await.map_err(SignError::Archive)?;
+        loop {
+            let missing = store::checkpoints::after(&mut conn, archived, CATCH_UP).await?;
+            let Some(last) = missing.last() else { return Ok(()) };
+            archived = last.statement.number;
+            for checkpoint in &missing {
+                archive.keep(checkpoint).await.map_err(SignError::Archive)?;
+            }
         }
-        Ok(())
     }
 }
 

@@ -1,12 +1,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
+use chrono::TimeDelta;
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
 use super::Notary;
 use crate::{
     domain::{
-        Checkpoint, Class, Damage, DamageKind, SignedHead,
+        Checkpoint, Class, Damage, DamageKind, SignedHead, Statement,
         proof::{Proof, ProvenRow, Unfit},
     },
     store::{
@@ -22,6 +23,8 @@ const CHUNK: i64 = 4_000;
 const AT_ONCE: usize = 2;
 /// How many checkpoints are read at a time.
 const CHECKPOINTS: i64 = 500;
+/// A checkpoint is in the archive by then, unless it is away.
+const ARCHIVED_WITHIN: TimeDelta = TimeDelta::minutes(5);
 
 /// Which part of the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -116,7 +119,10 @@ impl Notary {
                 if report.damage.is_none()
                     && let Some((number, archived)) = archived
                 {
-                    report.damage = self.compare(number, archived.as_ref(), heads.seq()).await?.err();
+                    report.damage = match newest {
+                        Some(newest) if number == 0 => archives_nothing(&newest, &heads).err(),
+                        _ => self.compare(number, archived.as_ref(), heads.seq()).await?.err(),
+                    };
                     report.is_archive_seen = true;
                 }
             }
@@ -163,9 +169,12 @@ impl Notary {
         }
         let number = store::checkpoints::number_below(&mut conn, start).await?;
         let checkpoint = store::checkpoints::find(&mut conn, number).await?;
+        if let Some(forged) = checkpoint.as_ref().filter(|last| !last.is_genuine(&self.keys)) {
+            return Ok(Err(forged.not_signed_by_us()));
+        }
         // Of rows in front of the oldest one it is known only that retention dropped them.
         let dropped = ends.values().map(|head| head.seq).max().unwrap_or_default();
-        let before = if is_oldest { dropped } else { start - 1 };
+        let before = if is_oldest { dropped } else { dropped.max(start - 1) };
         Ok(Ok(Proof::beginning_after(before, ends, checkpoint)))
     }
 
@@ -177,8 +186,13 @@ impl Notary {
         deadline: Option<Instant>,
     ) -> Result<Walked, VerifyError> {
         let first_number = proof.next_checkpoint();
-        let mut checkpoints =
-            Checkpoints { notary: self, next: first_number, read: VecDeque::new(), is_over: false };
+        let mut checkpoints = Checkpoints {
+            notary: self,
+            next_number: first_number,
+            read: VecDeque::new(),
+            is_over: false,
+            next: Next::Unread,
+        };
         let chunks = stream::iter((start..=end).step_by(usize::try_from(CHUNK).unwrap_or(1)));
         let chunks = chunks.map(|first| self.chunk(first - 1, (first + CHUNK - 1).min(end)));
         let mut chunks = std::pin::pin!(chunks.buffered(AT_ONCE));
@@ -208,6 +222,9 @@ impl Notary {
             }
         }
         if let Err(damage) = checkpoints.feed(proof, seen + 1, seen == end).await? {
+            return Ok(Walked::Damaged(damage));
+        }
+        if let Next::Unfit(damage) = checkpoints.next {
             return Ok(Walked::Damaged(damage));
         }
         Ok(Walked::Until(seen))
@@ -264,9 +281,20 @@ enum Walked {
 struct Checkpoints<'a> {
     notary: &'a Notary,
     /// The number of the next one that is to be read.
-    next: i64,
+    next_number: i64,
     read: VecDeque<Checkpoint>,
     is_over: bool,
+    next: Next,
+}
+
+/// The checkpoint that comes next.
+enum Next {
+    Unread,
+    /// It is ours and follows the one before; so its `seq` can be believed.
+    Fit(Checkpoint),
+    /// It says nothing of where it belongs, nor do those behind it. The rows are looked at nevertheless: one of them may be named first.
+    Unfit(Damage),
+    None,
 }
 
 impl Checkpoints<'_> {
@@ -278,22 +306,47 @@ impl Checkpoints<'_> {
         is_end: bool,
     ) -> Result<Result<(), Damage>, VerifyError> {
         loop {
-            if self.read.is_empty() && !self.is_over {
-                let mut conn = self.notary.database.connection().await?;
-                self.read = store::checkpoints::after(&mut conn, self.next - 1, CHECKPOINTS).await?.into();
-                self.is_over = self.read.len() < usize::try_from(CHECKPOINTS).unwrap_or_default();
-                self.next = self.read.back().map_or(self.next, |last| last.statement.number + 1);
-            }
-            match self.read.front() {
-                Some(next) if next.statement.seq < seq => {}
-                _ => return Ok(Ok(())),
-            }
-            let Some(checkpoint) = self.read.pop_front() else { return Ok(Ok(())) };
-            if let Err(damage) = proof.checkpoint(checkpoint, is_end, &self.notary.keys) {
-                return Ok(Err(damage));
+            match std::mem::replace(&mut self.next, Next::None) {
+                Next::Unread => self.next = self.read_next(proof).await?,
+                Next::Fit(next) if next.statement.seq < seq => {
+                    if let Err(damage) = proof.checkpoint(next, is_end) {
+                        return Ok(Err(damage));
+                    }
+                    self.next = Next::Unread;
+                }
+                other => {
+                    self.next = other;
+                    return Ok(Ok(()));
+                }
             }
         }
     }
+
+    async fn read_next(&mut self, proof: &Proof) -> Result<Next, VerifyError> {
+        if self.read.is_empty() && !self.is_over {
+            let mut conn = self.notary.database.connection().await?;
+            self.read = store::checkpoints::after(&mut conn, self.next_number - 1, CHECKPOINTS).await?.into();
+            self.is_over = self.read.len() < usize::try_from(CHECKPOINTS).unwrap_or_default();
+            self.next_number = self.read.back().map_or(self.next_number, |last| last.statement.number + 1);
+        }
+        Ok(match self.read.pop_front() {
+            Some(next) => match proof.follows(&next, &self.notary.keys) {
+                Ok(()) => Next::Fit(next),
+                Err(damage) => Next::Unfit(damage),
+            },
+            None => Next::None,
+        })
+    }
+}
+
+/// Whether an archive may have no checkpoint although the log has one.
+fn archives_nothing(newest: &Checkpoint, heads: &Heads) -> Result<(), Damage> {
+    let Statement { number, signed_at, .. } = newest.statement;
+    if heads.now - signed_at < ARCHIVED_WITHIN {
+        return Ok(());
+    }
+    let detail = format!("the archive has no checkpoint, and the log has {number} of them");
+    Err(Damage { seq: heads.seq(), id: None, kind: DamageKind::ArchiveMismatch, detail })
 }
 
 fn prove(rows: Vec<Row>) -> Vec<ProvenRow> {
@@ -317,7 +370,8 @@ fn ends_well(proof: &Proof, heads: &Heads, highest: i64, newest: Option<&Checkpo
         let detail = format!("the log ends with seq {}, and there is a row behind its end", heads.seq());
         return Err(Damage { seq: highest, id: None, kind: DamageKind::ChainBroken, detail });
     }
-    if let Some(newest) = newest.filter(|newest| newest.statement.seq > heads.seq()) {
+    // Whatever was signed up to the newest was signed of rows that were there.
+    if let Some(newest) = newest.filter(|newest| newest.statement.number >= proof.next_checkpoint()) {
         let Checkpoint { statement, .. } = newest;
         let detail = format!(
             "checkpoint {} knows of {} that the log had seq {}, and it ends with {}",
