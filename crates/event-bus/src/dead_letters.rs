@@ -105,9 +105,9 @@ impl DeadLetter {
                 .unwrap_or_else(digest),
             message_type: properties.kind().as_ref().map(ShortString::to_string),
             reason: text(&headers, "x-reason")
-                .or_else(|| text(&headers, "x-first-death-reason"))
+                .or_else(|| text(last_death(&headers)?, "reason"))
                 .unwrap_or_else(|| "unknown".to_owned()),
-            queue: text(&headers, "x-queue").or_else(|| text(&headers, "x-first-death-queue")),
+            queue: text(&headers, "x-queue").or_else(|| text(last_death(&headers)?, "queue")),
             bytes: delivery.data.len(),
         }
     }
@@ -134,6 +134,18 @@ async fn give_back(channel: &Channel) {
 /// Where a message for `queue` alone is published.
 fn route(queue: &str) -> Route {
     Route { exchange: RETRY_EXCHANGE, routing_key: queue.to_owned() }
+}
+
+/// What the broker says of the last time that it put the message somewhere else; it keeps the newest in front. The first one is of a delay queue, for
+/// whatever was ever put off.
+fn last_death(headers: &FieldTable) -> Option<&FieldTable> {
+    match headers.inner().get("x-death") {
+        Some(AMQPValue::FieldArray(deaths)) => match deaths.as_slice().first() {
+            Some(AMQPValue::FieldTable(death)) => Some(death),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn text(headers: &FieldTable, name: &str) -> Option<String> {

@@ -95,13 +95,16 @@ async fn failed(database: &Database, selection: &Selection) -> pg::Result<Vec<Ev
         }
         Selection::All { reason } => reason,
     };
-    let filter =
-        MessageFilter { state: Some(MessageState::Failed), with_command: true, ..MessageFilter::default() };
+    let filter = MessageFilter {
+        state: Some(MessageState::Failed),
+        failure: reason.clone(),
+        with_command: true,
+        ..MessageFilter::default()
+    };
     let limit = i64::try_from(MOST).unwrap_or(i64::MAX);
     let mut conn = database.connection().await?;
     let messages = messages::list(&mut conn, &filter, None, limit).await?;
-    let wanted = |failure: &Option<String>| reason.is_none() || failure == reason;
-    Ok(messages.into_iter().filter(|message| wanted(&message.failure)).map(|message| message.id).collect())
+    Ok(messages.into_iter().map(|message| message.id).collect())
 }
 
 impl ServiceError for RedriveError {

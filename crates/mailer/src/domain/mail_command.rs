@@ -1,4 +1,4 @@
-use std::{fmt, str::FromStr};
+use std::{fmt, ops::RangeInclusive, str::FromStr};
 
 use auth_events::{
     Envelope, RawEnvelope,
@@ -6,7 +6,7 @@ use auth_events::{
 };
 use auth_ids::{EventId, UserId};
 use base64::prelude::*;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use lettre::Address;
 use sealing::MailboxPrivateKey;
 use url::Url;
@@ -41,6 +41,9 @@ const MAX_BYTES: usize = 256 * 1024;
 
 /// The longest key of a kind that is kept.
 const MAX_KIND_CHARS: usize = 200;
+
+/// Other years are mistakes, and some of them no database can write down.
+const YEARS: RangeInclusive<i32> = 1970..=9999;
 
 /// Why a message on the queue is no mail that we can send, now or ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -121,7 +124,9 @@ impl MailCommand {
     fn from_envelope(envelope: RawEnvelope, key: &MailboxPrivateKey) -> Result<Self, Refusal> {
         let Envelope { id, subject, time, data, .. } = envelope;
         let mail: MailSend = serde_json::from_value(data).map_err(|_| Refusal::MalformedData)?;
-        if mail.supersedes.as_ref().is_some_and(|key| key.chars().count() > MAX_KIND_CHARS) {
+        let is_kind = |key: &String| key.chars().count() <= MAX_KIND_CHARS && !key.contains(char::is_control);
+        let is_time = |time: DateTime<Utc>| YEARS.contains(&time.year());
+        if !mail.supersedes.as_ref().is_none_or(is_kind) || !is_time(time) || !is_time(mail.expires_at) {
             return Err(Refusal::MalformedData);
         }
         let to = recipient(&mail.to)?;
@@ -246,6 +251,16 @@ mod tests {
         assert_eq!(changed("/data", json!([])), Refusal::MalformedData);
         assert_eq!(changed("/data/template", json!("other")), Refusal::MalformedData);
         assert_eq!(changed("/data/sealed", json!("%")), Refusal::MalformedData);
+        for key in ["reset\0", "reset\n", &"k".repeat(MAX_KIND_CHARS + 1)] {
+            let mut envelope = good();
+            envelope["data"]["supersedes"] = json!(key);
+            assert_eq!(open(&keys, &envelope).unwrap_err(), Refusal::MalformedData, "{key:?}");
+        }
+        for (path, time) in
+            [("/time", "-0300-01-01T00:00:00Z"), ("/data/expiresAt", "+200000-01-01T00:00:00Z")]
+        {
+            assert_eq!(changed(path, json!(time)), Refusal::MalformedData, "{time}");
+        }
         assert_eq!(changed("/data/template", json!("already_registered")), Refusal::Unsealable);
         assert_eq!(changed("/data/sealed", other["data"]["sealed"].clone()), Refusal::Unsealable);
         assert_eq!(changed("/id", other["id"].clone()), Refusal::Unsealable);

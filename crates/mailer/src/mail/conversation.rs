@@ -1,18 +1,21 @@
 //! One mail over one connection, with a deadline for every command.
 
-use std::{fmt::Display, future::Future, time::Duration};
+use std::{fmt::Display, future::Future, io, time::Duration};
 
 use lettre::{
     Address,
     transport::smtp::{
         self,
-        client::AsyncSmtpConnection,
+        client::{AsyncSmtpConnection, TlsParameters},
         commands::{Data, Mail, Noop, Rcpt},
         response::Response,
     },
 };
 
+use tokio::net::TcpStream;
+
 use super::{
+    line_by_line::LineByLine,
     patience::{NoAnswer, Patience},
     smtp_server::{Security, SmtpServer},
 };
@@ -38,6 +41,8 @@ pub(super) struct Interruption {
 
 #[derive(Debug)]
 enum Cause {
+    /// There is no connection to the server.
+    Unreachable(io::Error),
     /// The server refused, or the connection broke.
     Smtp(smtp::Error),
     /// The server said nothing in time, to this.
@@ -51,28 +56,49 @@ pub(super) async fn open(
     server: &SmtpServer,
     patience: &Patience,
 ) -> Result<AsyncSmtpConnection, Interruption> {
-    let wrapper = match &server.security {
-        Security::Tls(parameters) => Some(parameters.clone()),
-        Security::Plain | Security::StartTls(_) => None,
-    };
-    let address = (server.host.as_str(), server.port);
-    let connect = AsyncSmtpConnection::connect_tokio1(
-        address,
-        Some(CONNECT_DEADLINE),
-        &server.hello_name,
-        wrapper,
-        None,
-    );
     let step = Step { phase: Phase::Opening, patience };
-    let mut connection = step.run("the connection", connect).await?;
-    if let Security::StartTls(parameters) = &server.security {
-        step.run("STARTTLS", connection.starttls(parameters.clone(), &server.hello_name)).await?;
-    }
+    let mut connection = match &server.security {
+        Security::Plain => step.run("the connection", connect(server, None)).await?,
+        Security::Tls(parameters) => {
+            step.run("the connection", connect(server, Some(parameters.clone()))).await?
+        }
+        Security::StartTls(parameters) => {
+            let mut connection = open_to_be_secured(server, &step).await?;
+            step.run("STARTTLS", connection.starttls(parameters.clone(), &server.hello_name)).await?;
+            connection
+        }
+    };
     if let Some(credentials) = &server.credentials {
         use lettre::transport::smtp::authentication::DEFAULT_MECHANISMS;
         step.run("AUTH", connection.auth(DEFAULT_MECHANISMS, credentials)).await?;
     }
     Ok(connection)
+}
+
+async fn connect(
+    server: &SmtpServer,
+    wrapper: Option<TlsParameters>,
+) -> Result<AsyncSmtpConnection, smtp::Error> {
+    let address = (server.host.as_str(), server.port);
+    AsyncSmtpConnection::connect_tokio1(address, Some(CONNECT_DEADLINE), &server.hello_name, wrapper, None)
+        .await
+}
+
+/// A connection on which STARTTLS comes next.
+async fn open_to_be_secured(
+    server: &SmtpServer,
+    step: &Step<'_>,
+) -> Result<AsyncSmtpConnection, Interruption> {
+    let connect = TcpStream::connect((server.host.as_str(), server.port));
+    let interrupted = |cause| Interruption { phase: step.phase, cause };
+    let stream = match step.patience.answer(connect).await {
+        Ok(Ok(stream)) => Box::new(LineByLine::new(stream)),
+        Ok(Err(error)) => return Err(interrupted(Cause::Unreachable(error))),
+        Err(NoAnswer::Silence) => return Err(interrupted(Cause::Silence("the connection"))),
+        Err(NoAnswer::Stopping) => return Err(interrupted(Cause::Stopping)),
+    };
+    let greeted = AsyncSmtpConnection::connect_with_transport(stream, &server.hello_name);
+    step.run("the connection", greeted).await
 }
 
 /// Whether an idle connection is still good.
@@ -111,7 +137,7 @@ pub(super) fn outcome_of(interruption: &Interruption) -> Outcome {
     let code = match cause {
         Cause::Smtp(error) => error.status().map(u16::from),
         Cause::Stopping => return Outcome::Interrupted(reply),
-        Cause::Silence(_) => None,
+        Cause::Unreachable(_) | Cause::Silence(_) => None,
     };
     match code.map(|code| meaning(*phase, code)) {
         Some(Meaning::Refused) => Outcome::Refused(reply),
@@ -130,6 +156,7 @@ pub(super) fn reply_of(interruption: &Interruption) -> Reply {
             let text = error.source().map(ToString::to_string).unwrap_or_default();
             Reply::new(&error.status().map_or_else(|| error.to_string(), |code| format!("{code} {text}")))
         }
+        Cause::Unreachable(error) => Reply::new(&error.to_string()),
         Cause::Silence(what) => Reply::new(&format!("no answer to {what} in time")),
         Cause::Stopping => Reply::new("the mailer was stopped"),
     }

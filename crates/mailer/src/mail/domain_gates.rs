@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::domain::workers::workers_for_slow_domains;
+use crate::domain::workers::{places_at_a_domain, workers_for_slow_domains};
 
 /// A domain whose mails take longer than this is slow.
 const SLOW: Duration = Duration::from_secs(2);
@@ -70,7 +70,7 @@ impl DomainGates {
                     return None;
                 }
                 let gate = gates.entry(domain.clone()).or_default();
-                if gate.inside.len() < self.limit {
+                if gate.inside.len() < places_at_a_domain(lane, self.limit) {
                     let number = gate.enter(lane);
                     return Some(Passage { gates: self.clone(), domain, number });
                 }
@@ -78,9 +78,9 @@ impl DomainGates {
                     return None;
                 }
                 gate.waiting += 1;
-                Arc::clone(&gate.left)
+                Arc::clone(&gate.left).notified_owned()
             };
-            let waited = timeout(end.saturating_duration_since(Instant::now()), left.notified()).await;
+            let waited = timeout(end.saturating_duration_since(Instant::now()), left).await;
             if let Some(gate) = self.gates.lock().get_mut(&domain) {
                 gate.waiting = gate.waiting.saturating_sub(1);
             }
@@ -122,7 +122,8 @@ impl Gate {
             let Inside { since, .. } = self.inside.swap_remove(place);
             self.slow_until = (since.elapsed() > SLOW).then(|| Instant::now() + SLOW_FOR);
         }
-        self.left.notify_one();
+        // All of them: who is woken may be of a lane that has no place yet.
+        self.left.notify_waiters();
     }
 
     /// Whether its last mail was slow, or one is being so right now.
@@ -199,6 +200,24 @@ mod tests {
         }
         assert_eq!(inside.len(), 12);
         assert!(gates.enter("fast.example", LANE).await.is_some());
-        assert!(gates.enter("c.example", Lane::Bulk).await.is_some(), "another lane has its own workers");
+        assert!(gates.enter("c.example", Lane::Notice).await.is_some(), "another lane has its own workers");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn mails_that_are_less_urgent_leave_places_at_a_slow_domain_for_urgent_ones() {
+        let gates = DomainGates::new(6, 16);
+        let mut inside = Vec::new();
+        for lane in [Lane::Bulk, Lane::Notice] {
+            for _ in 0..4 {
+                inside.extend(gates.enter("a.example", lane).await);
+            }
+        }
+        assert_eq!(inside.len(), 4, "two of one lane, four with the other");
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(gates.enter("a.example", Lane::Notice).await.is_none());
+        inside.extend(gates.enter("a.example", LANE).await);
+        inside.extend(gates.enter("a.example", LANE).await);
+        assert_eq!(inside.len(), 6);
+        assert!(gates.enter("a.example", LANE).await.is_none());
     }
 }

@@ -7,6 +7,7 @@ mod conversation;
 pub mod dkim;
 pub mod domain_gates;
 pub mod gallery;
+mod line_by_line;
 mod line_length;
 pub mod overrides;
 pub mod patience;

@@ -12,6 +12,8 @@ const LAST_WORDS: Duration = Duration::from_secs(15);
 #[derive(Debug, Clone)]
 pub struct Patience {
     until: Instant,
+    /// Until then a mail is handed over, or not at all.
+    handed_over_until: Instant,
     stop: CancellationToken,
 }
 
@@ -28,13 +30,20 @@ impl Patience {
     /// Until `limit` is over, or the mailer is told to stop.
     #[must_use]
     pub fn new(limit: Duration, stop: CancellationToken) -> Self {
-        Self { until: Instant::now() + limit, stop }
+        let until = Instant::now() + limit;
+        Self { until, handed_over_until: until, stop }
     }
 
     /// The same, but never for longer than `limit` from now.
     #[must_use]
     pub fn at_most(&self, limit: Duration) -> Self {
-        Self { until: self.until.min(Instant::now() + limit), stop: self.stop.clone() }
+        Self { until: self.until.min(Instant::now() + limit), ..self.clone() }
+    }
+
+    /// The same, but nothing is begun to be handed over later than `limit` from now; what was begun may end after that.
+    #[must_use]
+    pub fn handed_over_within(&self, limit: Duration) -> Self {
+        Self { handed_over_until: self.handed_over_until.min(Instant::now() + limit), ..self.clone() }
     }
 
     /// What is left of it.
@@ -50,6 +59,7 @@ impl Patience {
             answer = step => Ok(answer),
             () = self.stop.cancelled() => Err(NoAnswer::Stopping),
             () = sleep(self.left().min(COMMAND_DEADLINE)) => Err(NoAnswer::Silence),
+            () = sleep_until(self.handed_over_until) => Err(NoAnswer::Silence),
         }
     }
 

@@ -134,7 +134,9 @@ impl Providers {
             if let Some((name, Outcome::Unavailable(reply))) = last.take() {
                 passed_over.push((name, reply));
             }
-            let outcome = provider.transport.send(mail, &patience.at_most(share)).await;
+            let worth_it = (expires_at - now).to_std().unwrap_or_default();
+            let patience = patience.at_most(share).handed_over_within(worth_it);
+            let outcome = provider.transport.send(mail, &patience).await;
             self.note(provider, now, &outcome);
             let ends = !matches!(outcome, Outcome::Unavailable(_));
             last = Some((provider.name, outcome));

@@ -1,6 +1,6 @@
 //! `SendGrid`'s HTTP API, version 3.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use reqwest::{Response, StatusCode, redirect};
 use secrecy::{ExposeSecret, SecretString};
@@ -15,6 +15,9 @@ use crate::domain::settlement::{Outcome, Reply};
 
 /// The longest part of an answer that is read.
 const MAX_ANSWER_BYTES: usize = 4096;
+
+/// For the connection with TLS. Without a limit of its own nobody would know whether the mail had been begun when the time of the provider is over.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How to use `SendGrid`.
 #[derive(Debug, Clone)]
@@ -40,6 +43,7 @@ impl SendGrid {
         let SendGridSettings { base_url, api_key } = settings;
         let http = reqwest::Client::builder()
             .redirect(redirect::Policy::none())
+            .connect_timeout(CONNECT_DEADLINE)
             .https_only(base_url.scheme() == "https")
             .build()?;
         Ok(Self {

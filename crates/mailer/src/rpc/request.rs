@@ -108,7 +108,7 @@ pub(super) fn filter(request: &ListMessagesRequest) -> Result<MessageFilter, Req
     };
     let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     let (to, template) = (given(&request.to), given(&request.template));
-    Ok(MessageFilter { user_id, to, state, template, with_command: false })
+    Ok(MessageFilter { user_id, to, state, template, ..MessageFilter::default() })
 }
 
 pub(super) fn position(page_token: &str) -> Result<Option<Position>, RequestError> {

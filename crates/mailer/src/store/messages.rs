@@ -26,6 +26,8 @@ pub struct MessageFilter {
     pub state: Option<MessageState>,
     /// Only those of this template.
     pub template: Option<String>,
+    /// Only those that failed for this reason, a code.
+    pub failure: Option<String>,
     /// Only those whose command is still there.
     pub with_command: bool,
 }
@@ -140,6 +142,9 @@ pub async fn list(
     }
     if let Some(template) = &filter.template {
         query = query.filter(messages::template.eq(template));
+    }
+    if let Some(failure) = &filter.failure {
+        query = query.filter(messages::failure.eq(failure));
     }
     if filter.with_command {
         query = query.filter(messages::command.is_not_null());

@@ -64,6 +64,14 @@ pub async fn take_overdue(
     Ok(rows.into_iter().map(known).collect())
 }
 
+/// Notes that the broker has a message that waits, so that it is not taken for lost.
+pub async fn note_seen(conn: &mut AsyncPgConnection, id: EventId, now: DateTime<Utc>) -> pg::Result<()> {
+    let waiting =
+        messages::table.find(id.into_untyped_uuid()).filter(messages::state.eq(MessageState::Queued.name()));
+    diesel::update(waiting).set(messages::revived_at.eq(now)).execute(conn).await?;
+    Ok(())
+}
+
 /// Up to `limit` messages that expired a while ago and that nobody came back to say so of.
 pub async fn forgotten(
     conn: &mut AsyncPgConnection,

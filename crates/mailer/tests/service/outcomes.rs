@@ -254,6 +254,16 @@ async fn eml_08_without_encryption_or_with_the_wrong_certificate_nothing_is_said
         let mails = server.mails_to(ADA);
         assert!(mails[0].encrypted && mails[0].user.as_deref() == Some("user"), "{mails:?}");
     }
+    // Answers to everything that will be asked, from somebody on the way who cannot read the rest.
+    let server = SmtpServer::start(Security::StartTls(Certificate::Good)).await;
+    server.queue([Behaviour::Inject("250 hello\r\n250 OK\r\n250 OK\r\n354 Go ahead\r\n250 Queued")]);
+    let it = Surroundings::with(vec![trusting(server.url().expose_secret())]).await;
+    let order = Order::verify_email(ADA);
+    assert!(is_again(it.deliver(&order).await));
+    assert_eq!(it.state(&order).await, MessageState::Deferred);
+    it.clock.advance(TimeDelta::hours(1));
+    assert_eq!(it.deliver(&order).await, Delivery::Over);
+    assert_eq!(server.mails_to(ADA).len(), 1);
 }
 
 #[tokio::test]

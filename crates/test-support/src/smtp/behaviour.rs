@@ -47,6 +47,8 @@ pub enum Behaviour {
     Reset(Step),
     /// Say that it was accepted, and lose it.
     Swallow,
+    /// Send this, unencrypted, right behind the answer to `STARTTLS`, as somebody on the way can; then do as asked.
+    Inject(&'static str),
 }
 
 impl Behaviour {
@@ -73,6 +75,7 @@ impl Behaviour {
             Self::Answer(step, _) | Self::Stall(step) | Self::Disconnect(step) | Self::Reset(step) => *step,
             Self::Slow(_) => Step::RcptTo,
             Self::Accept | Self::Swallow => Step::Message,
+            Self::Inject(_) => Step::StartTls,
         }
     }
 

@@ -126,7 +126,7 @@ impl Session {
         let Some(acceptor) = acceptor else {
             return act(stream, said, "502 5.5.1 Not offered").await;
         };
-        let is_refused = said.is_some();
+        let is_refused = said.as_ref().is_some_and(|it| !matches!(it, Behaviour::Inject(_)));
         match act(stream, said, "220 2.0.0 Go ahead").await? {
             Turn::Goes(stream) if !is_refused => {
                 self.mail = None;
@@ -213,7 +213,7 @@ impl Session {
     /// Before the answer: who was told finds it.
     fn keep(&self, mail: &Mail, bytes: Vec<u8>, said: Option<&Behaviour>, encrypted: bool) {
         let answered = match said {
-            None | Some(Behaviour::Accept | Behaviour::Slow(_)) => Answered::Accepted,
+            None | Some(Behaviour::Accept | Behaviour::Slow(_) | Behaviour::Inject(_)) => Answered::Accepted,
             Some(Behaviour::Swallow) => Answered::Swallowed,
             Some(Behaviour::Answer(_, answer)) => Answered::Refused(answer),
             Some(Behaviour::Stall(_) | Behaviour::Disconnect(_) | Behaviour::Reset(_)) => Answered::Nothing,
@@ -299,6 +299,7 @@ impl Drop for Presence {
 async fn act(mut stream: Stream, said: Option<Behaviour>, answer: &str) -> io::Result<Turn> {
     match said {
         None | Some(Behaviour::Accept | Behaviour::Swallow) => stream.say(answer).await?,
+        Some(Behaviour::Inject(more)) => stream.say(&format!("{answer}\r\n{more}")).await?,
         Some(Behaviour::Slow(pause)) => {
             sleep(pause).await;
             stream.say(answer).await?;
