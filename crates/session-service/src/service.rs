@@ -12,12 +12,15 @@ use service_runtime::{CommonConfig, EmbeddedMigrations, Finding, Lifecycle, Prob
 use crate::{
     Application, Config, SERVICE_NAME, Settings,
     app::{
+        database_clock::DatabaseClock,
         facts, list_keys,
+        peer_signal::PeerSignal,
         reseal_keys::{self, Resealed},
         rotate_keys::{self, RotateKeys},
         signing_keys,
     },
     migrations, rpc,
+    startup::peer_scope,
 };
 
 /// The session service, as a process.
@@ -85,14 +88,17 @@ impl Service for SessionService {
         lifecycle: Lifecycle,
         registry: Registry,
     ) -> anyhow::Result<()> {
-        let application = Application::build(config, &common, Arc::new(SystemClock), &registry).await?;
+        let clock = DatabaseClock::new(SystemClock.now());
+        let application = Application::build(config, &common, Arc::new(clock.clone()), &registry).await?;
+        lifecycle
+            .spawn("database_clock", clock.keep_right(application.database().clone(), lifecycle.stopping()));
         application.run(lifecycle).await
     }
 
     async fn run_command(command: Command, config: Config, common: CommonConfig) -> anyhow::Result<ExitCode> {
         let Command::Keys(command) = command;
         let database = Database::new(&common.command_database_settings(SERVICE_NAME))?;
-        command.run(&database, &config.key_ring).await
+        command.run(&database, &config, &common).await
     }
 
     async fn doctor(config: Config, common: CommonConfig) -> Vec<Finding> {
@@ -102,7 +108,13 @@ impl Service for SessionService {
 }
 
 impl KeysCommand {
-    async fn run(self, database: &Database, key_ring: &KeyRing) -> anyhow::Result<ExitCode> {
+    async fn run(
+        self,
+        database: &Database,
+        config: &Config,
+        common: &CommonConfig,
+    ) -> anyhow::Result<ExitCode> {
+        let key_ring = &config.key_ring;
         match self {
             Self::List => {
                 print!("{}", list_keys::list_keys(database, key_ring, SystemClock.now()).await?);
@@ -112,6 +124,13 @@ impl KeysCommand {
                 let request = RotateKeys { drop_current, reason, actor: facts::operator() };
                 let key = rotate_keys::rotate(database, key_ring, &SystemClock, request).await?;
                 println!("{} signs from {}", key.id, list_keys::spell(key.not_before));
+                if let Err(error) =
+                    PeerSignal::send_once(config.redis_url.as_ref(), &peer_scope(config, common)).await
+                {
+                    println!(
+                        "Redis is away ({error:#}): replicas find the key by polling, within two seconds"
+                    );
+                }
                 Ok(ExitCode::SUCCESS)
             }
             Self::Reseal { batch } => reseal(database, key_ring, batch).await,

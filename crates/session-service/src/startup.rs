@@ -88,6 +88,7 @@ impl Application {
         let environment = common.environment.name();
         let scope = TokenScope::new(environment, &config.token_issuer, &config.token_audience);
         let verifier = Arc::new(TokenVerifier::new(scope.clone(), SEEN_TOKENS));
+        let peers = PeerSignal::new(config.redis_url.as_ref(), &peer_scope(&config, common), registry)?;
         let key_ring = config.key_ring;
         let keys = SigningKeys::new(
             database.clone(),
@@ -97,8 +98,6 @@ impl Application {
             Arc::clone(&verifier),
         );
         keys.register_metrics(registry, Arc::clone(&clock))?;
-        let peers =
-            PeerSignal::new(config.redis_url.as_ref(), &peer_scope(&config.token_issuer, common), registry)?;
         // So has the feed: calls that crowd the pool must not make this replica forget what was revoked.
         let feed_pool = pg::DatabaseSettings {
             max_connections: 1,
@@ -139,6 +138,12 @@ impl Application {
         self.server.local_addr()
     }
 
+    /// Where sessions are.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.app.database
+    }
+
     /// Serves until `lifecycle` stops.
     pub async fn run(self, lifecycle: Lifecycle) -> anyhow::Result<()> {
         let Self { server, app, events, relay, peers, key_rotation, denied_calls: (denied_calls, writer) } =
@@ -171,9 +176,9 @@ impl Application {
 }
 
 /// What all replicas of one database have in common and others have not. Its host is not part of it: replicas may know it by several names.
-fn peer_scope(issuer: &str, common: &CommonConfig) -> String {
+pub fn peer_scope(config: &Config, common: &CommonConfig) -> String {
     let database = Url::parse(common.database_url.expose_secret());
-    format!("{issuer} {}", database.as_ref().map_or("", Url::path))
+    format!("{} {}", config.token_issuer, database.as_ref().map_or("", Url::path))
 }
 
 fn register_checks(readiness: &Readiness, app: &Arc<App>, events: &EventBus) {

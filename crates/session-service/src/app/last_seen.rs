@@ -28,6 +28,16 @@ impl LastSeen {
         }
     }
 
+    /// What was seen of these tokens meanwhile is newer.
+    fn put_back(&self, batch: &[Sighting]) {
+        let mut sightings = self.0.lock();
+        for sighting in batch {
+            if sightings.len() < CAPACITY {
+                sightings.entry(sighting.token).or_insert(*sighting);
+            }
+        }
+    }
+
     /// Stores the notes each period until `stop`, and then those that there are. Calls that still run make more.
     pub async fn keep_stored(self, database: Database, stop: CancellationToken) {
         loop {
@@ -39,12 +49,13 @@ impl LastSeen {
         }
     }
 
-    /// What cannot be stored is forgotten: the session's next use is news again.
+    /// What cannot be stored is kept for the next time.
     pub async fn store(&self, database: &Database) {
         let sightings: Vec<Sighting> = mem::take(&mut *self.0.lock()).into_values().collect();
         for batch in sightings.chunks(BATCH) {
             if let Err(error) = store_batch(database, batch).await {
                 debug!(error = &error as &dyn std::error::Error, "{} sightings are not stored", batch.len());
+                self.put_back(batch);
             }
         }
     }

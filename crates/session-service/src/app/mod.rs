@@ -1,6 +1,7 @@
 //! Use cases: each opens the one transaction it needs, which also holds the facts it makes true.
 
 pub mod create_session;
+pub mod database_clock;
 mod database_error;
 pub mod denied_calls;
 pub mod elevate_session;

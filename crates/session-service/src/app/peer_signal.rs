@@ -82,9 +82,20 @@ impl PeerSignal {
         self.0.hearing.lock().is_quiet_since(since, Instant::now())
     }
 
-    /// Whether the news of another replica, told after `since`, has waited `for_at_least` for somebody to look.
-    pub fn has_waited_since(&self, since: Instant, for_at_least: Duration) -> bool {
-        self.0.hearing.lock().has_waited_since(since, for_at_least, Instant::now())
+    /// Whether the news of another replica has waited `for_at_least` for somebody to look.
+    pub fn has_waited(&self, for_at_least: Duration) -> bool {
+        self.0.hearing.lock().has_waited(for_at_least, Instant::now())
+    }
+
+    /// Somebody looked, successfully, and began to at `began`.
+    pub fn looked(&self, began: Instant) {
+        self.0.hearing.lock().looked(began);
+    }
+
+    /// Tells all replicas that share `scope` that there is news, once, for somebody who is none of them.
+    pub async fn send_once(redis_url: Option<&SecretString>, scope: &str) -> anyhow::Result<()> {
+        let Some(url) = redis_url else { return Ok(()) };
+        RedisChannel::new(url, scope)?.publish_once("news").await
     }
 
     /// Speaks and listens until `stop`, connecting as often as it takes. What was to be sent before `stop` is sent.

@@ -112,7 +112,7 @@ impl RevocationFeed {
     pub fn is_current(&self) -> bool {
         let Some(read_at) = self.0.reading.lock().read_at else { return false };
         let lately = read_at.elapsed() <= CURRENT_FOR;
-        (lately && !self.0.peers.has_waited_since(read_at, UNREAD_FOR)) || self.0.peers.quiet_since(read_at)
+        (lately && !self.0.peers.has_waited(UNREAD_FOR)) || self.0.peers.quiet_since(read_at)
     }
 
     /// Whether a token with `claims` died; means something only while the feed is current.
@@ -172,6 +172,7 @@ impl RevocationFeed {
             }
         }
         *self.0.reading.lock() = Reading { cursor: news.cursor, keys: news.keys, read_at: Some(began) };
+        self.0.peers.looked(began);
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use tracing::info;
 
 use super::{database_error, revocation_feed::RevocationFeed};
 use crate::{
+    domain::lifetime::Lifetime,
     state::App,
     store::{revocations, sessions, subjects},
 };
@@ -54,7 +55,7 @@ impl ServiceError for UpdateUserClaimsError {
 }
 
 /// Replaces roles and permissions of all live sessions of a user and begins a new epoch, so that no access token goes on saying the old ones.
-/// Refresh tokens stay good. Who changed the roles says so in the audit log; that is not this service.
+/// Refresh tokens stay good, for no longer than a session may live that may do so much. Who changed the roles says so in the audit log; that is not this service.
 #[tracing::instrument(name = "app.sessions.update_claims", skip_all, fields(user.id = %request.user_id))]
 pub async fn update_user_claims(
     app: &App,
@@ -77,7 +78,8 @@ async fn update(
     subjects::lock(conn, *user_id).await?;
     // Only now: waiting for the lock took time.
     let now = app.now();
-    let sessions = sessions::update_grants(conn, *user_id, roles, permissions, now).await?;
+    let limit = Lifetime::limit_of(roles);
+    let sessions = sessions::update_grants(conn, *user_id, roles, permissions, limit, now).await?;
     let epoch = subjects::advance_epoch(conn, *user_id).await?;
     let revocation = RevocationFeed::revocation(RevocationTarget::UserBefore(*user_id, epoch), now);
     revocations::record(conn, &[revocation]).await?;

@@ -17,9 +17,16 @@ impl Lifetime {
     const NOT_REMEMBERED: Self = Self { idle: TimeDelta::hours(12), absolute: TimeDelta::hours(12) };
     const PRIVILEGED: Self = Self { idle: TimeDelta::hours(1), absolute: TimeDelta::hours(12) };
 
+    /// What no session with `roles` outlives; `None` where the roles do not matter.
+    pub fn limit_of(roles: &[String]) -> Option<Self> {
+        roles.iter().any(|role| role == ADMIN).then_some(Self::PRIVILEGED)
+    }
+
     /// The lifetime of a session: the more it may do, the shorter.
     pub fn of(remember_me: bool, aal: u8, roles: &[String]) -> Self {
-        if aal >= 2 || roles.iter().any(|role| role == ADMIN) {
+        if let Some(limit) = Self::limit_of(roles) {
+            limit
+        } else if aal >= 2 {
             Self::PRIVILEGED
         } else if remember_me {
             Self::REMEMBERED

@@ -152,7 +152,8 @@ impl Session {
         ttl: TimeDelta,
     ) -> AccessClaims {
         let iat = minted_at.trunc_subsecs(0);
-        let exp = (iat + shortened(ttl, jti)).min(self.expires_at.trunc_subsecs(0));
+        let end = self.expires_at.min(self.idle_expires_at).trunc_subsecs(0);
+        let exp = (iat + shortened(ttl, jti)).min(end);
         AccessClaims {
             iss: scope.issuer.clone(),
             sub: self.user_id,

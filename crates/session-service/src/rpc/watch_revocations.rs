@@ -30,6 +30,9 @@ const PART: usize = 1000;
 /// Tokens older than this may be judged by `Validate` only: it is added to how long a token lives, for clocks that differ.
 const SLACK: TimeDelta = TimeDelta::minutes(1);
 
+/// So much more is told than is promised: whoever wrote a revocation down may have had another time.
+const DIFFERENCE: TimeDelta = TimeDelta::minutes(2);
+
 /// Why nobody can watch, or not any more.
 #[derive(Debug, thiserror::Error)]
 enum WatchError {
@@ -80,7 +83,7 @@ fn tell(
     try_stream! {
         let _permit = permit;
         let mut keys = app.keys.changes();
-        let (mut news, known) = app.feed.watch(covers_since(&app));
+        let (mut news, known) = app.feed.watch(covers_since(&app) - DIFFERENCE);
         yield event(published(&mut keys, &app));
         for part in parts(&known, covers_since(&app)) {
             yield event(Event::Snapshot(part));

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel::{
     pg::Pg,
     prelude::*,
-    sql_types::{Array, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use ipnet::IpNet;
@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use super::schema::{sessions, subjects};
 use crate::domain::{
     device::Device,
+    lifetime::Lifetime,
     refresh_line::RefreshLine,
     session::{Grant, Session},
     standing::Standing,
@@ -58,6 +59,8 @@ struct StandingRow {
 /// Rows that one statement of the clean-up deletes, or looks at.
 const BATCH: i64 = 500;
 const WINDOW: i64 = 1000;
+/// Sessions that one transaction ends: they are locked until their facts are written.
+const EXPIRED_AT_ONCE: usize = 100;
 
 /// That an access token of a session was in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,26 +177,45 @@ pub async fn revoke_of_user(
     Ok(revoked.into_iter().map(|(id, live)| (SessionId::from_untyped_uuid(id), live)).collect())
 }
 
-/// Changes what a user may do in all sessions that nobody has ended; how many of them are live.
+/// Changes what a user may do in all sessions that nobody has ended, none of which lives for longer than `limit` from now on; how many are live.
 pub async fn update_grants(
     conn: &mut AsyncPgConnection,
     user: UserId,
     roles: &[String],
     permissions: &[String],
+    limit: Option<Lifetime>,
     now: DateTime<Utc>,
 ) -> pg::Result<usize> {
-    let updated: Vec<bool> = diesel::update(sessions::table)
-        .filter(sessions::user_id.eq(user.into_untyped_uuid()))
-        .filter(sessions::revoked_at.is_null())
-        .set((sessions::roles.eq(roles), sessions::permissions.eq(permissions)))
-        .returning(sessions::idle_expires_at.gt(now).and(sessions::expires_at.gt(now)))
-        .get_results(conn)
-        .await?;
-    Ok(updated.into_iter().filter(|live| *live).count())
+    #[derive(QueryableByName)]
+    struct Updated {
+        #[diesel(sql_type = Bool)]
+        live: bool,
+    }
+    let updated: Vec<Updated> = diesel::sql_query(
+        "UPDATE sessions
+            SET roles = $2, permissions = $3, idle_seconds = least(idle_seconds, $4),
+                idle_expires_at = least(idle_expires_at, $5), expires_at = least(expires_at, $6)
+          WHERE user_id = $1 AND revoked_at IS NULL
+         RETURNING idle_expires_at > $7 AND expires_at > $7 AS live",
+    )
+    .bind::<SqlUuid, _>(user.into_untyped_uuid())
+    .bind::<Array<Text>, _>(roles)
+    .bind::<Array<Text>, _>(permissions)
+    .bind::<Nullable<Integer>, _>(limit.map(|limit| seconds(limit.idle)))
+    .bind::<Nullable<Timestamptz>, _>(limit.map(|limit| now + limit.idle))
+    .bind::<Nullable<Timestamptz>, _>(limit.map(|limit| now + limit.absolute))
+    .bind::<Timestamptz, _>(now)
+    .load(conn)
+    .await?;
+    Ok(updated.into_iter().filter(|session| session.live).count())
+}
+
+fn seconds(time: TimeDelta) -> i32 {
+    i32::try_from(time.num_seconds()).unwrap_or(i32::MAX)
 }
 
 /// Ends those of the next sessions after `after`, in the order of their ids, whose time was over at `now`. Gives them and the last id that was looked
-/// at; `None` at the end of the table. Their times are in no index, because that would make every refresh write to it.
+/// at; `None` at the end of the table. A session that is locked is in use, and passed over. Their times are in no index, because that would make every refresh write to it.
 pub async fn expire(
     conn: &mut AsyncPgConnection,
     after: SessionId,
@@ -209,13 +231,24 @@ pub async fn expire(
         .limit(WINDOW)
         .load(conn)
         .await?;
-    let over: Vec<Uuid> = window.iter().filter(|(_, over)| *over).map(|(id, _)| *id).collect();
-    let last = window.last().map(|(id, _)| SessionId::from_untyped_uuid(*id));
-    if over.is_empty() {
+    let mut over =
+        window.iter().enumerate().filter(|(_, (_, over))| *over).map(|(index, (id, _))| (index, *id));
+    let batch: Vec<Uuid> = over.by_ref().take(EXPIRED_AT_ONCE).map(|(_, id)| id).collect();
+    // What is too much for now is looked at again.
+    let looked_at = over.next().map_or(window.len(), |(index, _)| index);
+    let last = window.iter().take(looked_at).next_back().map(|(id, _)| SessionId::from_untyped_uuid(*id));
+    if batch.is_empty() {
         return Ok((Vec::new(), last));
     }
+    let free: Vec<Uuid> = sessions::table
+        .filter(sessions::id.eq_any(batch).and(is_over))
+        .select(sessions::id)
+        .for_no_key_update()
+        .skip_locked()
+        .load(conn)
+        .await?;
     let rows: Vec<SessionRow> = diesel::update(sessions::table)
-        .filter(sessions::id.eq_any(over).and(is_over))
+        .filter(sessions::id.eq_any(free))
         .set((sessions::revoked_at.eq(now), sessions::revoked_reason.eq("expired")))
         .returning(SessionRow::as_returning())
         .get_results(conn)
@@ -279,7 +312,7 @@ impl From<&Session> for SessionRow {
             generation_seen: session.line.seen,
             created_at: session.created_at,
             last_seen_at: session.last_seen_at,
-            idle_seconds: i32::try_from(session.idle.num_seconds()).unwrap_or(i32::MAX),
+            idle_seconds: seconds(session.idle),
             idle_expires_at: session.idle_expires_at,
             expires_at: session.expires_at,
             revoked_at: session.revoked_at,

@@ -1,7 +1,8 @@
 use std::collections::HashSet;
 
 use auth_proto::session::v1::{
-    CreateSessionRequest, Device, InactiveReason, RefreshRequest, ValidateRequest, ValidateResponse,
+    CreateSessionRequest, Device, InactiveReason, RefreshRequest, UpdateUserClaimsRequest, ValidateRequest,
+    ValidateResponse,
 };
 use base64::prelude::*;
 use futures::{StreamExt, stream};
@@ -293,4 +294,24 @@ async fn ref_11_a_refresh_from_another_place_is_allowed_and_told() {
     let changed: Vec<_> = changed.into_iter().map(|(_, changed)| changed).collect();
     let yes = Some(serde_json::Value::Bool(true));
     assert_eq!(changed, [None, yes.clone(), None, yes, None, None]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_may_do_more_lives_only_as_long_as_it_may_then() {
+    let (_database, service) = start().await;
+    let user = new_user();
+    let request = CreateSessionRequest { remember_me: true, ..login(&user) };
+    let remembered =
+        service.client.clone().create_session(request).await.unwrap().into_inner().tokens.unwrap();
+    let request =
+        UpdateUserClaimsRequest { user_id: user, roles: vec!["admin".to_owned()], permissions: vec![] };
+    service.client.clone().update_user_claims(request).await.unwrap();
+    let mut tokens = service.refresh(&remembered.refresh_token).await.unwrap();
+    for _ in 0..12 {
+        service.advance(59 * 60);
+        tokens = service.refresh(&tokens.refresh_token).await.unwrap();
+    }
+    // Less than an hour of rest, and more than twelve hours of it.
+    service.advance(30 * 60);
+    assert_eq!(reason(&service.refresh(&tokens.refresh_token).await.unwrap_err()).1, "session_ended");
 }

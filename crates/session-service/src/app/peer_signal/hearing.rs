@@ -40,6 +40,8 @@ pub(super) struct Hearing {
     /// When the latest of our own messages that came back was sent: everything that was said before it has come, too.
     echoed: Option<Instant>,
     signal_at: Option<Instant>,
+    /// Since when there is a signal on which nobody has acted.
+    waiting_since: Option<Instant>,
     peers: HashMap<u128, Instant>,
 }
 
@@ -51,6 +53,7 @@ impl Hearing {
             listening_since: None,
             echoed: None,
             signal_at: None,
+            waiting_since: None,
             peers: HashMap::new(),
         }
     }
@@ -76,9 +79,15 @@ impl Hearing {
             && self.signal_at.is_none_or(|at| at < since)
     }
 
-    /// Whether somebody had news after `since`, `for_at_least` ago.
-    pub(super) fn has_waited_since(&self, since: Instant, for_at_least: Duration, now: Instant) -> bool {
-        self.signal_at.is_some_and(|at| at >= since && now.duration_since(at) >= for_at_least)
+    /// Whether the news of somebody has waited for so long. Later news does not make it younger.
+    pub(super) fn has_waited(&self, for_at_least: Duration, now: Instant) -> bool {
+        self.waiting_since.is_some_and(|since| now.duration_since(since) >= for_at_least)
+    }
+
+    /// The news was looked at by somebody who began to at `began`. What was signalled since may have come too late for that.
+    pub(super) fn looked(&mut self, began: Instant) {
+        let is_new = self.signal_at.is_some_and(|at| at >= began);
+        self.waiting_since = self.waiting_since.filter(|_| is_new).max(is_new.then_some(began));
     }
 
     /// What this replica says at `now`. The time is its own, since its start: only it needs to understand it.
@@ -132,6 +141,7 @@ impl Hearing {
 
     fn signal(&mut self, now: Instant) -> Heard {
         self.signal_at = Some(now);
+        self.waiting_since.get_or_insert(now);
         Heard::Signal
     }
 }
@@ -241,6 +251,25 @@ mod tests {
         for payload in [future.as_bytes(), unknown.as_bytes(), longer.as_bytes(), b"", b"\xff\xff"] {
             assert_eq!(one.hear(payload, at(start, 2_000)), Heard::Signal, "{payload:?}");
         }
+    }
+
+    #[test]
+    fn news_that_nobody_looks_at_is_not_made_younger_by_more_of_it() {
+        let start = Instant::now();
+        let (mut one, other) = two(start);
+        let half_a_second = Duration::from_millis(500);
+        let news = other.message(Kind::Signal, start);
+        for milliseconds in (1_100..1_600).step_by(100) {
+            assert!(!one.has_waited(half_a_second, at(start, milliseconds)));
+            one.hear(news.as_bytes(), at(start, milliseconds));
+        }
+        assert!(one.has_waited(half_a_second, at(start, 1_600)));
+        // A look that began before the last of it.
+        one.looked(at(start, 1_450));
+        assert!(!one.has_waited(half_a_second, at(start, 1_949)));
+        assert!(one.has_waited(half_a_second, at(start, 1_950)));
+        one.looked(at(start, 1_700));
+        assert!(!one.has_waited(half_a_second, at(start, 60_000)));
     }
 
     #[test]

@@ -66,6 +66,19 @@ impl RedisChannel {
         let connection = joined.await.map_err(|_| Deaf::Late)??;
         Ok((Voice { connection, channel: self.name.clone() }, messages))
     }
+
+    /// Says one thing without listening.
+    pub(super) async fn publish_once(&self, message: &str) -> anyhow::Result<()> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECTED_WITHIN))
+            .set_response_timeout(Some(CONNECTED_WITHIN));
+        let published = timeout(CONNECTED_WITHIN * 2, async {
+            let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+            connection.publish::<_, _, i64>(&self.name, message).await
+        });
+        published.await??;
+        Ok(())
+    }
 }
 
 impl Voice {
