@@ -140,7 +140,10 @@ async fn ask_new_address(
 ) -> Result<(), DependencyError> {
     let owner = users::find_by_email(conn, &new_email).await?;
     let owner = owner.filter(|owner| owner.status != UserStatus::Unverified);
-    let may_write = mail_allowance::take(conn, state, &new_email).await?;
+    if !mail_allowance::take(conn, state, &new_email).await? {
+        // The link that was sent to this address before is the only one that there will be.
+        return Ok(email_changes::delete_pending_to_others(conn, user.id, &new_email).await?);
+    }
     let now = state.clock.now();
     let expires_at = now + TimeDelta::minutes(i64::from(CONFIRM_MINUTES));
     let token = OneTimeToken::generate(&mut clock::secure_rng());
@@ -165,8 +168,5 @@ async fn ask_new_address(
         };
         outgoing_mail::command_to(state, user, &change.new_email, &parameters, Lane::Security, expires_at)?
     };
-    if may_write {
-        outbox::append_mail(conn, command).await?;
-    }
-    Ok(())
+    Ok(outbox::append_mail(conn, command).await?)
 }

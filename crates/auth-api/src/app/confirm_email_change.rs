@@ -12,14 +12,17 @@ use crate::{
     app::{
         dependency::{DependencyError, depends_on_the_outside},
         notices,
+        password_login::attempts_key,
     },
     domain::{
+        attempts::PASSWORD,
         bearer_secret::OneTimeToken,
         email_address::EmailAddress,
         user::{User, UserStatus},
     },
     state::AppState,
     store::{
+        attempts,
         email_changes::{self, EmailChange},
         one_time_tokens::{self, Purpose},
         users,
@@ -104,6 +107,8 @@ pub async fn confirm_email_change(
         if email_changes::is_reserved(conn, &change.new_email, user.id, now).await? {
             return Err(EmailLinkError::Taken);
         }
+        // Whoever guessed at the address before it was this account's must not have locked its owner out.
+        attempts::clear(conn, &PASSWORD, &attempts_key(state, &change.new_email)).await?;
         tell_old_address(conn, state, &user, &change, &undo).await?;
         let fact = Fact::by_user(user.id, UserEmailChanged {}).from_client(client.clone());
         Ok(outbox::append_fact(conn, state.fact(Some(user.id), fact)).await?)

@@ -2,7 +2,11 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use auth_events::{Client, Fact, commands::MailParameters, facts::MfaTotpDisabled};
+use auth_events::{
+    Client, Fact,
+    commands::MailParameters,
+    facts::{MfaRecoveryCodesGenerated, MfaTotpDisabled},
+};
 use auth_ids::UserId;
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncConnection;
@@ -119,8 +123,8 @@ async fn take_away(
     Ok(revocation::decide(conn, state, user.id, Some(caller.session_id()), REASON).await?)
 }
 
-/// Takes away a second factor that was set up at `since` or later, when an intruder may have been in the account, with its recovery codes; says whether
-/// there was one. The caller tells the owner, and begins another credential epoch.
+/// Takes away a second factor that was set up at `since` or later, when an intruder may have been in the account, with its recovery codes, and codes
+/// that were made since for an older one; says whether the factor was taken away. The caller tells the owner, and begins another credential epoch.
 pub async fn forget_since(
     conn: &mut AsyncPgConnection,
     state: &AppState,
@@ -129,6 +133,11 @@ pub async fn forget_since(
     client: &Client,
 ) -> Result<bool, DependencyError> {
     if !totp_factors::delete_since(conn, user, since).await? {
+        if recovery_codes::delete_since(conn, user, since).await? > 0 {
+            let fact =
+                Fact::by_user(user, MfaRecoveryCodesGenerated { count: 0 }).from_client(client.clone());
+            outbox::append_fact(conn, state.fact(Some(user), fact)).await?;
+        }
         return Ok(false);
     }
     recovery_codes::delete_all(conn, user).await?;

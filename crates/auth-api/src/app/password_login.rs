@@ -28,6 +28,7 @@ use crate::{
         plain_password::PlainPassword,
         user::{User, UserStatus},
     },
+    password::Admission,
     state::AppState,
     store::{
         self,
@@ -144,9 +145,9 @@ pub async fn authenticate(
     login: &PasswordLogin,
     client: &Client,
 ) -> Result<PasswordAuthenticated, LoginError> {
-    let _admission = state.vault.admit().await?;
+    let mut admission = Some(state.vault.admit().await?);
     let (user, device) = look_up(state, login).await?;
-    let reserved = match reserve(state, login, device, client).await? {
+    let reserved = match reserve(state, login, device, client, &mut admission).await? {
         Ok(reserved) => reserved,
         Err(NotNow::CaptchaWanted) => return Err(CaptchaError::Required.into()),
         Err(NotNow::Wait(wait)) => {
@@ -205,6 +206,7 @@ async fn reserve(
     login: &PasswordLogin,
     device: Option<KnownDevice>,
     client: &Client,
+    admission: &mut Option<Admission>,
 ) -> Result<Result<Reserved, NotNow>, LoginError> {
     if let Some(device) = device {
         let key = device.id.as_bytes().to_vec();
@@ -213,7 +215,7 @@ async fn reserve(
         }
     }
     let key = attempts_key(state, &login.email);
-    let captcha_passed = pass_captcha(state, login, &key, client).await?;
+    let captcha_passed = pass_captcha(state, login, &key, client, admission).await?;
     Ok(attempts::reserve(state, &PASSWORD, key, captcha_passed).await?)
 }
 
@@ -229,17 +231,24 @@ async fn pass_captcha(
     login: &PasswordLogin,
     key: &[u8],
     client: &Client,
+    admission: &mut Option<Admission>,
 ) -> Result<bool, LoginError> {
     if !state.captcha.is_on() {
         return Ok(true);
     }
+    let now = state.clock.now();
     let mut conn = state.database.connection().await?;
-    let tried = store::attempts::find(&mut conn, &PASSWORD, key, state.clock.now()).await?;
+    let tried = store::attempts::find(&mut conn, &PASSWORD, key, now).await?;
     drop(conn);
-    if !tried.wants_captcha(&PASSWORD) {
+    // Who has to wait anyway need not solve anything for that.
+    if !tried.wants_captcha(&PASSWORD) || tried.pauses(now) {
         return Ok(false);
     }
-    match captcha::check(state, login.captcha_token.as_deref(), CaptchaAction::Login, client).await {
+    // Whoever waits for the provider keeps nobody from hashing.
+    drop(admission.take());
+    let checked = captcha::check(state, login.captcha_token.as_deref(), CaptchaAction::Login, client).await;
+    *admission = Some(state.vault.admit().await?);
+    match checked {
         Ok(()) | Err(DependencyError::Captcha(CaptchaError::Unavailable(_))) => Ok(true),
         Err(DependencyError::Captcha(CaptchaError::Required)) if state.captcha.is_away() => Ok(true),
         Err(error) => Err(LoginError::Dependency(error)),

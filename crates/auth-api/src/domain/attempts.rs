@@ -84,6 +84,12 @@ impl Attempts {
         Self { consecutive: 0, window_started_at: now, window_count: 0, blocked_until: None }
     }
 
+    /// Whether nothing may be tried at `now`.
+    #[must_use]
+    pub fn pauses(&self, now: DateTime<Utc>) -> bool {
+        self.blocked_until.is_some_and(|until| until > now)
+    }
+
     /// What was tried once this attempt is counted, as a failure; or why it may not be made.
     pub fn reserve(self, budget: &Budget, captcha_passed: bool, now: DateTime<Utc>) -> Result<Self, NotNow> {
         if let Some(until) = self.blocked_until.filter(|until| *until > now) {

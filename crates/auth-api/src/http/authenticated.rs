@@ -81,15 +81,12 @@ async fn authenticate(request: &HttpRequest, certainty: Certainty) -> Result<Ses
     let state = request.app_data::<web::Data<AppState>>().ok_or(EdgeError::Unexplained)?;
     let client = RequestClient::extract(request).await?;
     let session = judge(state, &client, token.expose_secret(), certainty).await?;
-    // Reading one's own account costs less than asking Redis whether one may.
-    if certainty != Certainty::BestEffort {
-        charge_user(state, &client, session.user_id()).await?;
-    }
     request.extensions_mut().insert(session.user_id());
     Ok(session)
 }
 
-/// What can be judged here is; session-service is asked about what somebody it trusts has signed. A client that sends what nobody signed is counted.
+/// What can be judged here is; session-service is asked about what somebody it trusts has signed. A client that sends what nobody signed is counted, and
+/// so is the user of a token, before anybody is asked about it.
 async fn judge(
     state: &AppState,
     client: &RequestClient,
@@ -97,28 +94,56 @@ async fn judge(
     certainty: Certainty,
 ) -> Result<Session, ApiError> {
     let verifier = &state.verifier;
-    match verifier.verify(token) {
-        Ok(session) if certainty != Certainty::Online => return Ok(session),
-        Ok(_) => {}
-        // A key that we do not know may be a new one. Without any key that is so of every token, and nobody's fault.
-        Err(VerifyError::Unsure) => {
-            let is_signed = matches!(verifier.verify_unconfirmed(token), Ok(_) | Err(VerifyError::Expired));
-            if !is_signed && !verifier.public_keys().is_empty() {
-                charge(state, client, Route::BadToken).await?;
+    let is_counted = match verifier.verify(token) {
+        Ok(session) => {
+            charge_session(state, client, &session, certainty).await?;
+            if certainty != Certainty::Online {
+                return Ok(session);
             }
+            true
         }
+        Err(VerifyError::Unsure) => match verifier.verify_unconfirmed(token) {
+            Ok(session) => {
+                charge_session(state, client, &session, certainty).await?;
+                true
+            }
+            Err(VerifyError::Expired) => false,
+            // A key that we do not know may be a new one. Without any key that is so of every token, and nobody's fault.
+            Err(_) if verifier.public_keys().is_empty() => false,
+            Err(_) => {
+                charge(state, client, Route::BadToken).await?;
+                false
+            }
+        },
         Err(VerifyError::Invalid) => {
             charge(state, client, Route::BadToken).await?;
             return Err(EdgeError::InvalidToken.into());
         }
         Err(error) => return Err(refusal(&error)),
-    }
+    };
     let judgement = match certainty {
         Certainty::Stream => verifier.authenticate(token).await,
         Certainty::Online => verifier.ask(token, &Demands::default()).await,
         Certainty::BestEffort => while_away(state, token).await,
     };
-    judgement.map_err(|error| refusal(&error))
+    let session = judgement.map_err(|error| refusal(&error))?;
+    if !is_counted {
+        charge_session(state, client, &session, certainty).await?;
+    }
+    Ok(session)
+}
+
+/// Reading one's own account costs less than asking Redis whether one may.
+async fn charge_session(
+    state: &AppState,
+    client: &RequestClient,
+    session: &Session,
+    certainty: Certainty,
+) -> Result<(), ApiError> {
+    if certainty == Certainty::BestEffort {
+        return Ok(());
+    }
+    Ok(charge_user(state, client, session.user_id()).await?)
 }
 
 /// Session-service's word, or the signature alone while it says nothing.

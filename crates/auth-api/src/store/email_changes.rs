@@ -195,6 +195,20 @@ pub async fn undo(conn: &mut AsyncPgConnection, id: EmailChangeId, now: DateTime
     Ok(true)
 }
 
+/// Forgets the change that the user asked for and nobody confirmed, unless it is to `kept`.
+pub async fn delete_pending_to_others(
+    conn: &mut AsyncPgConnection,
+    user: UserId,
+    kept: &EmailAddress,
+) -> pg::Result<()> {
+    let pending = email_changes::table
+        .filter(email_changes::user_id.eq(user.into_untyped_uuid()))
+        .filter(email_changes::confirmed_at.is_null())
+        .filter(email_changes::new_email.ne(kept.as_str()));
+    diesel::delete(pending).execute(conn).await?;
+    Ok(())
+}
+
 /// Forgets the change that the user asked for and nobody confirmed; says whether there was one.
 pub async fn delete_pending(conn: &mut AsyncPgConnection, user: UserId) -> pg::Result<bool> {
     let pending = email_changes::table

@@ -51,6 +51,18 @@ pub async fn remaining(conn: &mut AsyncPgConnection, user: UserId) -> pg::Result
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
+/// Forgets the codes that the user was given at `since` or later; how many there were.
+pub async fn delete_since(
+    conn: &mut AsyncPgConnection,
+    user: UserId,
+    since: DateTime<Utc>,
+) -> pg::Result<usize> {
+    let given = recovery_codes::table
+        .filter(recovery_codes::user_id.eq(user.into_untyped_uuid()))
+        .filter(recovery_codes::created_at.ge(since));
+    Ok(diesel::delete(given).execute(conn).await?)
+}
+
 /// Forgets every code of the user.
 pub async fn delete_all(conn: &mut AsyncPgConnection, user: UserId) -> pg::Result<()> {
     let all = recovery_codes::table.filter(recovery_codes::user_id.eq(user.into_untyped_uuid()));

@@ -233,6 +233,25 @@ async fn cap_04_what_the_provider_cannot_judge_opens_no_login() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn log_02_who_has_to_wait_solves_no_captcha_for_it() {
+    let turnstile = fake().await;
+    let api = api(&turnstile, SECRET).await;
+    let login = async |solved: bool| {
+        let token = if solved { token("login", "app.example.test") } else { String::new() };
+        let body = json!({"email": "ada@example.test", "password": PASSWORD, "captchaToken": token});
+        api.post("/v1/auth/login", &body).await
+    };
+    for failures in 0..5 {
+        problem(login(failures >= 3).await, 401, "invalid_credentials").await;
+    }
+    for solved in [false, true] {
+        let refused = login(solved).await;
+        assert!(refused.headers().contains_key("retry-after"));
+        problem(refused, 429, "too_many_attempts").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn cap_04_a_repetition_has_the_same_key() {
     let turnstile = fake().await;
     let api = api(&turnstile, SECRET).await;

@@ -333,7 +333,34 @@ async fn an_address_is_sent_few_links() {
     for _ in 0..5 {
         assert_eq!(ask(&api, &access, NEW).await.status(), StatusCode::ACCEPTED);
     }
+    let [link] = tokens_to(&api, NEW, MailTemplate::EmailChangeConfirm).await.try_into().unwrap();
+    assert_eq!(follow(&api, CONFIRM, &link).await.status(), StatusCode::OK, "the one that was sent is good");
+    assert_eq!(email_of(&api, &access).await, NEW);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_cannot_be_told_ends_one_to_another_address() {
+    let (api, _) = start().await;
+    let access = logged_in(&api, EMAIL).await;
+    let mistyped = "ada@mistyped.example.test";
+    ask(&api, &access, NEW).await;
+    ask(&api, &access, mistyped).await;
+    let link = newest_token(&api, mistyped, MailTemplate::EmailChangeConfirm).await;
+    assert_eq!(ask(&api, &access, NEW).await.status(), StatusCode::ACCEPTED);
     assert_eq!(tokens_to(&api, NEW, MailTemplate::EmailChangeConfirm).await.len(), 1);
+    problem(follow(&api, CONFIRM, &link).await, 400, "token_invalid").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_guessed_at_an_address_before_it_was_the_accounts_locks_nobody_out() {
+    let (api, _) = start().await;
+    let access = logged_in(&api, EMAIL).await;
+    for _ in 0..5 {
+        problem(api.login(NEW, "another wrong password").await, 401, "invalid_credentials").await;
+    }
+    assert_eq!(api.login(NEW, PASSWORD).await.status(), StatusCode::TOO_MANY_REQUESTS);
+    change(&api, &access, NEW).await;
+    assert_eq!(api.login(NEW, PASSWORD).await.status(), StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use crate::{
-    authenticator::{EMAIL, ProtectedAccount, anywhere, by, set_up, start, token},
+    authenticator::{EMAIL, ProtectedAccount, RECOVERY_CODES, anywhere, by, set_up, start, token},
     harness::{PASSWORD, TestApi, body, problem},
     mail_links::{
         CHANGE_EMAIL, CONFIRM, NEW_PASSWORD, SECURE, UNDO, follow, mails_to, newest_token, reset,
@@ -179,4 +179,22 @@ async fn an_older_second_factor_stays() {
     assert_eq!(reset(api, &link, NEW_PASSWORD).await.status(), StatusCode::OK);
     assert_eq!(body(api.login(EMAIL, NEW_PASSWORD).await).await["requires2fa"], true);
     assert!(mails_to(api, EMAIL, MailTemplate::TotpDisabled).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recovery_codes_that_were_made_since_are_worth_nothing() {
+    let account = ProtectedAccount::new().await;
+    let api = &account.api;
+    account.clock.advance(TimeDelta::minutes(2));
+    let intruder = account.log_in().await;
+    let secure = newest_token(api, EMAIL, MailTemplate::NewDevice).await;
+    account.clock.advance(TimeDelta::minutes(2));
+    let proof = json!({"password": PASSWORD, "otp": account.app.code()});
+    let made = by(api, &api.sessions.renewed(&intruder), RECOVERY_CODES, Some(&proof)).await;
+    assert_eq!(made.status(), StatusCode::OK);
+    assert_ne!(api.sql("SELECT count(*) FROM auth.recovery_codes").await, "0");
+
+    assert_eq!(follow(api, SECURE, &secure).await.status(), StatusCode::OK);
+    assert_eq!(api.sql("SELECT count(*) FROM auth.recovery_codes").await, "0");
+    assert_eq!(api.sql("SELECT count(*) FROM auth.totp_factors").await, "1", "it is older");
 }
