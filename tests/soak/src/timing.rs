@@ -39,6 +39,12 @@ impl Arms {
         arms
     }
 
+    /// The same with each kind in the place of the other.
+    #[must_use]
+    pub fn swapped(self) -> Self {
+        Self { left: self.right, right: self.left }
+    }
+
     /// Adds the samples of `more`.
     pub fn extend(&mut self, more: Self) {
         self.left.extend(more.left);

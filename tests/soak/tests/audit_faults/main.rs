@@ -1,5 +1,4 @@
 //! What happens to the audit log while audit-service dies, has rivals, or has no database: nothing.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod database;
 mod writers;
