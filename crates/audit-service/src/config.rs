@@ -141,9 +141,10 @@ impl Config {
             &settings.audit_checkpoint_public_keys,
         );
         let retention = problems.parse_list::<Retention>("AUDIT_RETENTION", &settings.audit_retention);
-        let is_named = |class: &Class| retention.iter().flatten().any(|Retention(named, _)| named == class);
-        if retention.is_some() && !Class::ALL.iter().all(is_named) {
-            problems.add("AUDIT_RETENTION", "does not say how long both security and routine are kept");
+        let times = |class: &Class| retention.iter().flatten().filter(|named| named.0 == *class).count();
+        if retention.is_some() && !Class::ALL.iter().all(|class| times(class) == 1) {
+            problems
+                .add("AUDIT_RETENTION", "does not say once how long each of security and routine is kept");
         }
         Some(Self {
             grpc_listen: grpc_listen?,

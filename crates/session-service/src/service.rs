@@ -90,9 +90,10 @@ impl Service for SessionService {
     ) -> anyhow::Result<()> {
         let clock = DatabaseClock::new(SystemClock.now());
         let application = Application::build(config, &common, Arc::new(clock.clone()), &registry).await?;
+        let known = clock.known();
         lifecycle
             .spawn("database_clock", clock.keep_right(application.database().clone(), lifecycle.stopping()));
-        application.run(lifecycle).await
+        application.when(known).run(lifecycle).await
     }
 
     async fn run_command(command: Command, config: Config, common: CommonConfig) -> anyhow::Result<ExitCode> {
@@ -117,12 +118,15 @@ impl KeysCommand {
         let key_ring = &config.key_ring;
         match self {
             Self::List => {
-                print!("{}", list_keys::list_keys(database, key_ring, SystemClock.now()).await?);
+                let now = DatabaseClock::set_once(database).await?.now();
+                print!("{}", list_keys::list_keys(database, key_ring, now).await?);
                 Ok(ExitCode::SUCCESS)
             }
             Self::Rotate { drop_current, reason } => {
                 let request = RotateKeys { drop_current, reason, actor: facts::operator() };
-                let key = rotate_keys::rotate(database, key_ring, &SystemClock, request).await?;
+                // The operator's machine may be off, and the replicas go by what is written.
+                let clock = DatabaseClock::set_once(database).await?;
+                let key = rotate_keys::rotate(database, key_ring, &clock, request).await?;
                 println!("{} signs from {}", key.id, list_keys::spell(key.not_before));
                 if let Err(error) =
                     PeerSignal::send_once(config.redis_url.as_ref(), &peer_scope(config, common)).await

@@ -52,6 +52,8 @@ pub struct Application {
     peers: PeerSignal,
     key_rotation: TimeDelta,
     denied_calls: (DeniedCalls, DeniedCallsWriter),
+    /// Nothing is read or written before this is cancelled.
+    begin: CancellationToken,
 }
 
 impl Application {
@@ -129,6 +131,7 @@ impl Application {
             peers,
             key_rotation: config.token_key_rotation,
             denied_calls: denied_calls::channel(),
+            begin: at_once(),
         })
     }
 
@@ -144,13 +147,31 @@ impl Application {
         &self.app.database
     }
 
+    /// The same, which begins when `begin` is cancelled.
+    #[must_use]
+    pub fn when(self, begin: CancellationToken) -> Self {
+        Self { begin, ..self }
+    }
+
     /// Serves until `lifecycle` stops.
     pub async fn run(self, lifecycle: Lifecycle) -> anyhow::Result<()> {
-        let Self { server, app, events, relay, peers, key_rotation, denied_calls: (denied_calls, writer) } =
-            self;
+        let Self {
+            server,
+            app,
+            events,
+            relay,
+            peers,
+            key_rotation,
+            denied_calls: (denied_calls, writer),
+            begin,
+        } = self;
         register_checks(&lifecycle.readiness(), &app, &events);
 
         let stop = lifecycle.stopping();
+        // What is read and written by a time that is wrong stays wrong when the time is right.
+        if stop.run_until_cancelled(begin.cancelled()).await.is_none() {
+            return Ok(());
+        }
         lifecycle.spawn("signing_keys", app.keys.clone().keep_fresh(key_rotation, stop.clone()));
         lifecycle.spawn("revocation_feed", app.feed.clone().keep_current(stop.clone()));
         // Calls that still run when the process is told to stop revoke, too.
@@ -173,6 +194,12 @@ impl Application {
         app.last_seen.store(&app.database).await;
         served
     }
+}
+
+fn at_once() -> CancellationToken {
+    let token = CancellationToken::new();
+    token.cancel();
+    token
 }
 
 /// What all replicas of one database have in common and others have not. Its host is not part of it: replicas may know it by several names.

@@ -2,11 +2,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use auth_events::{
-    Client, Fact,
-    commands::MailParameters,
-    facts::{MfaRecoveryCodesGenerated, MfaTotpDisabled},
-};
+use auth_events::{Client, Fact, commands::MailParameters, facts::MfaTotpDisabled};
 use auth_ids::UserId;
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncConnection;
@@ -133,11 +129,7 @@ pub async fn forget_since(
     client: &Client,
 ) -> Result<bool, DependencyError> {
     if !totp_factors::delete_since(conn, user, since).await? {
-        if recovery_codes::delete_since(conn, user, since).await? > 0 {
-            let fact =
-                Fact::by_user(user, MfaRecoveryCodesGenerated { count: 0 }).from_client(client.clone());
-            outbox::append_fact(conn, state.fact(Some(user), fact)).await?;
-        }
+        recovery_codes::delete_since(conn, user, since).await?;
         return Ok(false);
     }
     recovery_codes::delete_all(conn, user).await?;

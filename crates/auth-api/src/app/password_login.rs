@@ -247,12 +247,13 @@ async fn pass_captcha(
     // Whoever waits for the provider keeps nobody from hashing.
     drop(admission.take());
     let checked = captcha::check(state, login.captcha_token.as_deref(), CaptchaAction::Login, client).await;
-    *admission = Some(state.vault.admit().await?);
     match checked {
-        Ok(()) | Err(DependencyError::Captcha(CaptchaError::Unavailable(_))) => Ok(true),
-        Err(DependencyError::Captcha(CaptchaError::Required)) if state.captcha.is_away() => Ok(true),
-        Err(error) => Err(LoginError::Dependency(error)),
+        Ok(()) | Err(DependencyError::Captcha(CaptchaError::Unavailable(_))) => {}
+        Err(DependencyError::Captcha(CaptchaError::Required)) if state.captcha.is_away() => {}
+        Err(error) => return Err(LoginError::Dependency(error)),
     }
+    *admission = Some(state.vault.admit().await?);
+    Ok(true)
 }
 
 fn why_refused(

@@ -51,16 +51,17 @@ pub async fn remaining(conn: &mut AsyncPgConnection, user: UserId) -> pg::Result
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// Forgets the codes that the user was given at `since` or later; how many there were.
+/// Forgets the codes that the user was given at `since` or later.
 pub async fn delete_since(
     conn: &mut AsyncPgConnection,
     user: UserId,
     since: DateTime<Utc>,
-) -> pg::Result<usize> {
+) -> pg::Result<()> {
     let given = recovery_codes::table
         .filter(recovery_codes::user_id.eq(user.into_untyped_uuid()))
         .filter(recovery_codes::created_at.ge(since));
-    Ok(diesel::delete(given).execute(conn).await?)
+    diesel::delete(given).execute(conn).await?;
+    Ok(())
 }
 
 /// Forgets every code of the user.

@@ -215,9 +215,7 @@ async fn without_attempt(
         return Ok(Claim::Expired);
     }
     let message = messages::find(conn, command.id).await?;
-    if message.as_ref().is_some_and(|message| message.state == Some(MessageState::Queued)) {
-        upkeep::note_seen(conn, command.id, now).await?;
-    }
+    upkeep::note_seen(conn, command.id, now).await?;
     Ok(match message {
         Some(message) if message.state.is_some_and(|state| !state.is_over()) => {
             let due = message.retry_at.filter(|retry_at| *retry_at > now);

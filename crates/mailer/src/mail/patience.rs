@@ -12,7 +12,7 @@ const LAST_WORDS: Duration = Duration::from_secs(15);
 #[derive(Debug, Clone)]
 pub struct Patience {
     until: Instant,
-    /// Until then a mail is handed over, or not at all.
+    /// Until then answers are waited for that come before a mail is handed over.
     handed_over_until: Instant,
     stop: CancellationToken,
 }
@@ -40,7 +40,8 @@ impl Patience {
         Self { until: self.until.min(Instant::now() + limit), ..self.clone() }
     }
 
-    /// The same, but nothing is begun to be handed over later than `limit` from now; what was begun may end after that.
+    /// The same, but no answer that comes before a mail is handed over is waited for later than `limit` from now. A request that is the mail itself is
+    /// sent as soon as there is a connection.
     #[must_use]
     pub fn handed_over_within(&self, limit: Duration) -> Self {
         Self { handed_over_until: self.handed_over_until.min(Instant::now() + limit), ..self.clone() }

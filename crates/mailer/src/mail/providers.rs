@@ -137,7 +137,13 @@ impl Providers {
             let worth_it = (expires_at - now).to_std().unwrap_or_default();
             let patience = patience.at_most(share).handed_over_within(worth_it);
             let outcome = provider.transport.send(mail, &patience).await;
-            self.note(provider, now, &outcome);
+            // Whose time was over in the middle of it says nothing about the provider.
+            let is_in_time = !matches!(outcome, Outcome::Unavailable(_)) || self.clock.now() < expires_at;
+            if is_in_time {
+                self.note(provider, now, &outcome);
+            } else {
+                provider.health.lock().breaker.undecided(now);
+            }
             let ends = !matches!(outcome, Outcome::Unavailable(_));
             last = Some((provider.name, outcome));
             if ends {

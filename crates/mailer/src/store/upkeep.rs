@@ -66,8 +66,9 @@ pub async fn take_overdue(
 
 /// Notes that the broker has a message that waits, so that it is not taken for lost.
 pub async fn note_seen(conn: &mut AsyncPgConnection, id: EventId, now: DateTime<Utc>) -> pg::Result<()> {
-    let waiting =
-        messages::table.find(id.into_untyped_uuid()).filter(messages::state.eq(MessageState::Queued.name()));
+    let waiting = messages::table.find(id.into_untyped_uuid()).filter(
+        messages::state.eq_any([MessageState::Queued, MessageState::Deferred].map(MessageState::name)),
+    );
     diesel::update(waiting).set(messages::revived_at.eq(now)).execute(conn).await?;
     Ok(())
 }

@@ -20,10 +20,13 @@ const SLOWEST_ANSWER: Duration = Duration::from_millis(500);
 /// Clocks that agree so far are left alone, so that time does not jump about by what an answer happened to take.
 const AGREEMENT: TimeDelta = TimeDelta::milliseconds(250);
 
-/// A clock that goes as the machine's monotonic one does and is set by PostgreSQL; until it is asked for the first time it shows what the machine's
-/// clock showed at the start. Whoever sets the machine's clock sets nothing here. Clones are the same.
+/// A clock that goes as the machine's monotonic one does and is set by PostgreSQL; until PostgreSQL has answered once it shows what the machine's clock
+/// showed at the start. Whoever sets the machine's clock sets nothing here. Clones are the same.
 #[derive(Debug, Clone)]
-pub struct DatabaseClock(Arc<RwLock<Setting>>);
+pub struct DatabaseClock {
+    setting: Arc<RwLock<Setting>>,
+    known: CancellationToken,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Setting {
@@ -34,7 +37,21 @@ struct Setting {
 impl DatabaseClock {
     /// A clock that shows `time` now.
     pub fn new(time: DateTime<Utc>) -> Self {
-        Self(Arc::new(RwLock::new(Setting { time, at: Instant::now() })))
+        let setting = Setting { time, at: Instant::now() };
+        Self { setting: Arc::new(RwLock::new(setting)), known: CancellationToken::new() }
+    }
+
+    /// A clock that PostgreSQL has set, and sets no more.
+    pub async fn set_once(database: &Database) -> pg::Result<Self> {
+        let clock = Self::new(SystemClock.now());
+        let (time, asked, answered) = ask(database).await?;
+        clock.set(time, asked, answered);
+        Ok(clock)
+    }
+
+    /// Is cancelled once PostgreSQL has answered.
+    pub fn known(&self) -> CancellationToken {
+        self.known.clone()
     }
 
     /// Asks PostgreSQL each second until `stop`. While it does not answer the clock goes on.
@@ -64,11 +81,13 @@ impl DatabaseClock {
     /// Takes the `time` that PostgreSQL gave at some moment between `asked` and `answered`, if what is shown cannot be right.
     fn set(&self, time: DateTime<Utc>, asked: Instant, answered: Instant) {
         let took = answered.duration_since(asked);
-        if took > SLOWEST_ANSWER {
+        // The first one is better than none.
+        if took > SLOWEST_ANSWER && self.known.is_cancelled() {
             return;
         }
+        self.known.cancel();
         let answer = Setting { time, at: asked + took / 2 };
-        let mut setting = self.0.write();
+        let mut setting = self.setting.write();
         if (setting.shows(answered) - answer.shows(answered)).abs() > AGREEMENT {
             *setting = answer;
         }
@@ -77,7 +96,7 @@ impl DatabaseClock {
 
 impl Clock for DatabaseClock {
     fn now(&self) -> DateTime<Utc> {
-        self.0.read().shows(Instant::now())
+        self.setting.read().shows(Instant::now())
     }
 }
 
@@ -109,12 +128,16 @@ mod tests {
     fn it_is_set_when_it_is_off_and_left_alone_when_it_may_be_right() {
         let start = Instant::now();
         let later = |milliseconds| start + Duration::from_millis(milliseconds);
-        let clock = DatabaseClock(Arc::new(RwLock::new(Setting { time: at(1_090), at: start })));
-        let shows = |milliseconds| clock.0.read().shows(later(milliseconds));
+        let setting = Arc::new(RwLock::new(Setting { time: at(1_090), at: start }));
+        let clock = DatabaseClock { setting, known: CancellationToken::new() };
+        let shows = |milliseconds| clock.setting.read().shows(later(milliseconds));
         assert_eq!(shows(2_000), at(1_092));
 
-        clock.set(at(1_002), later(1_000), later(2_000));
-        assert_eq!(shows(2_000), at(1_092), "an answer that took a second");
+        clock.set(at(2_000), later(1_000), later(2_000));
+        assert!(clock.known().is_cancelled());
+        assert_eq!(shows(1_500), at(2_000), "nothing better was known");
+        clock.set(at(3_000), later(1_000), later(2_000));
+        assert_eq!(shows(1_500), at(2_000), "an answer that took a second");
         clock.set(at(1_002), later(1_990), later(2_010));
         assert_eq!(shows(3_000), at(1_003));
         clock.set(at(1_003) + AGREEMENT, later(3_000), later(3_000));

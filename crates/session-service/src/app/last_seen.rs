@@ -29,9 +29,9 @@ impl LastSeen {
     }
 
     /// What was seen of these tokens meanwhile is newer.
-    fn put_back(&self, batch: &[Sighting]) {
+    fn put_back(&self, unstored: &[Sighting]) {
         let mut sightings = self.0.lock();
-        for sighting in batch {
+        for sighting in unstored {
             if sightings.len() < CAPACITY {
                 sightings.entry(sighting.token).or_insert(*sighting);
             }
@@ -52,11 +52,15 @@ impl LastSeen {
     /// What cannot be stored is kept for the next time.
     pub async fn store(&self, database: &Database) {
         let sightings: Vec<Sighting> = mem::take(&mut *self.0.lock()).into_values().collect();
-        for batch in sightings.chunks(BATCH) {
+        let mut left = sightings.as_slice();
+        while let Some((batch, rest)) =
+            left.split_at_checked(BATCH.min(left.len())).filter(|_| !left.is_empty())
+        {
             if let Err(error) = store_batch(database, batch).await {
-                debug!(error = &error as &dyn std::error::Error, "{} sightings are not stored", batch.len());
-                self.put_back(batch);
+                debug!(error = &error as &dyn std::error::Error, "{} sightings are not stored", left.len());
+                return self.put_back(left);
             }
+            left = rest;
         }
     }
 }

@@ -31,8 +31,10 @@ const CURRENT_FOR: Duration = Duration::from_secs(5);
 const UNREAD_FOR: Duration = Duration::from_millis(500);
 /// A look that failed is repeated after this.
 const RETRY: Duration = Duration::from_millis(200);
+/// So much clocks may differ.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(1);
 /// How long a revocation matters: as long as any token may live, and a minute for clocks that differ.
-const REMEMBERED_FOR: TimeDelta = match MAX_TTL.checked_add(&TimeDelta::minutes(1)) {
+const REMEMBERED_FOR: TimeDelta = match MAX_TTL.checked_add(&CLOCKS_DIFFER) {
     Some(sum) => sum,
     None => MAX_TTL,
 };
@@ -69,6 +71,8 @@ struct Reading {
     keys: String,
     /// When the last look that succeeded began.
     read_at: Option<Instant>,
+    /// And by the clock: what had to be forgotten then was passed over.
+    time: DateTime<Utc>,
 }
 
 impl RevocationFeed {
@@ -147,11 +151,12 @@ impl RevocationFeed {
 
     async fn look(&self) -> Result<(), LookError> {
         let began = Instant::now();
+        let now = self.0.clock.now();
         let (cursor, keys) = {
             let reading = self.0.reading.lock();
-            (reading.cursor, reading.keys.clone())
+            let is_set_back = now < reading.time - CLOCKS_DIFFER;
+            (if is_set_back { Cursor::default() } else { reading.cursor }, reading.keys.clone())
         };
-        let now = self.0.clock.now();
         let mut conn = self.0.database.connection().await?;
         let mut news = revocations::since(&mut conn, cursor, now).await?;
         if news.cursor < cursor {
@@ -171,7 +176,8 @@ impl RevocationFeed {
                 Err(error) => return Err(error.into()),
             }
         }
-        *self.0.reading.lock() = Reading { cursor: news.cursor, keys: news.keys, read_at: Some(began) };
+        *self.0.reading.lock() =
+            Reading { cursor: news.cursor, keys: news.keys, read_at: Some(began), time: now };
         self.0.peers.looked(began);
         Ok(())
     }

@@ -30,7 +30,7 @@ const PART: usize = 1000;
 /// Tokens older than this may be judged by `Validate` only: it is added to how long a token lives, for clocks that differ.
 const SLACK: TimeDelta = TimeDelta::minutes(1);
 
-/// So much more is told than is promised: whoever wrote a revocation down may have had another time.
+/// So much more is told than is promised: PostgreSQL's own clock may have been set since a revocation was written down.
 const DIFFERENCE: TimeDelta = TimeDelta::minutes(2);
 
 /// Why nobody can watch, or not any more.

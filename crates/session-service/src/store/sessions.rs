@@ -156,8 +156,8 @@ pub async fn revoke(
     Ok(())
 }
 
-/// Ends the sessions of a user that nobody has ended, but `kept`; which, and whether each was live. Also those whose time is over by our clock: by
-/// another replica's it may not be.
+/// Ends the sessions of a user that nobody has ended, but `kept`; which, and whether each was live. Also those whose time is over, which
+/// is not written down yet.
 pub async fn revoke_of_user(
     conn: &mut AsyncPgConnection,
     user: UserId,

@@ -23,7 +23,7 @@ const CHUNK: i64 = 4_000;
 const AT_ONCE: usize = 2;
 /// How many checkpoints are read at a time.
 const CHECKPOINTS: i64 = 500;
-/// A checkpoint is in the archive by then, unless it is away.
+/// A checkpoint is in the archive by then, unless that is away or new.
 const ARCHIVED_WITHIN: TimeDelta = TimeDelta::minutes(5);
 
 /// Which part of the log.
@@ -345,7 +345,9 @@ fn archives_nothing(newest: &Checkpoint, heads: &Heads) -> Result<(), Damage> {
     if heads.now - signed_at < ARCHIVED_WITHIN {
         return Ok(());
     }
-    let detail = format!("the archive has no checkpoint, and the log has {number} of them");
+    let detail = format!(
+        "the archive has no checkpoint, and the log has {number} of them; a service that signs brings them to an archive that is new"
+    );
     Err(Damage { seq: heads.seq(), id: None, kind: DamageKind::ArchiveMismatch, detail })
 }
 
