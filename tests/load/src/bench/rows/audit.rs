@@ -10,7 +10,9 @@ use auth_ids::UserId;
 use clock::SystemClock;
 use event_bus::OutgoingMessage;
 
-use crate::bench::{Bench, Findings, Row};
+use tokio::{process::Command, time::timeout};
+
+use crate::bench::{Bench, Findings, Row, figures::shown};
 
 const PER_SECOND: u64 = 5_000;
 /// Published at once; the outbox of a busy service is emptied in batches too.
@@ -23,7 +25,23 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Findings> {
     let pairs = bench.against_budget(Row::AuditIngest, async || ingest(bench).await).await?;
     let dead = bench.bus.queue_length(AUDIT_DEAD_QUEUE).await?;
     ensure!(dead == dead_before, "{} events became dead letters", dead.saturating_sub(dead_before));
-    Ok(Findings { pairs, notes: Vec::new() })
+    Ok(Findings { pairs, notes: vec![proof(bench).await?] })
+}
+
+/// How fast the whole log is proved, the start of the command included.
+async fn proof(bench: &Bench) -> anyhow::Result<String> {
+    let mut verify = Command::new(bench.platform.program("audit-service"));
+    verify.env_clear().envs(bench.platform.environment_of("AUDIT_SERVICE_PID")?);
+    verify.arg("verify").kill_on_drop(true);
+    let started = Instant::now();
+    let output = timeout(PATIENCE, verify.output()).await.context("the log is not proved in time")??;
+    let took = started.elapsed();
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let rows: f64 = bench.platform.sql("SELECT count(*) FROM audit.events").await?.concat().parse()?;
+    let rate = shown(rows / took.as_secs_f64());
+    Ok(format!(
+        "`audit-service verify` proved the {rows} rows that there were then in {took:.2?}: {rate} rows/s."
+    ))
 }
 
 async fn ingest(bench: &Bench) -> anyhow::Result<f64> {
