@@ -52,15 +52,12 @@ impl LastSeen {
     /// What cannot be stored is kept for the next time.
     pub async fn store(&self, database: &Database) {
         let sightings: Vec<Sighting> = mem::take(&mut *self.0.lock()).into_values().collect();
-        let mut left = sightings.as_slice();
-        while let Some((batch, rest)) =
-            left.split_at_checked(BATCH.min(left.len())).filter(|_| !left.is_empty())
-        {
+        for (index, batch) in sightings.chunks(BATCH).enumerate() {
             if let Err(error) = store_batch(database, batch).await {
+                let left = sightings.get(index * BATCH..).unwrap_or_default();
                 debug!(error = &error as &dyn std::error::Error, "{} sightings are not stored", left.len());
                 return self.put_back(left);
             }
-            left = rest;
         }
     }
 }

@@ -55,7 +55,8 @@ impl ServiceError for UpdateUserClaimsError {
 }
 
 /// Replaces roles and permissions of all live sessions of a user and begins a new epoch, so that no access token goes on saying the old ones.
-/// Refresh tokens stay good, for no longer than a session may live that may do so much. Who changed the roles says so in the audit log; that is not this service.
+/// Refresh tokens stay good, for no longer than a session may live that may do so much. Who changed the roles says so in the audit log; that is not this
+/// service.
 #[tracing::instrument(name = "app.sessions.update_claims", skip_all, fields(user.id = %request.user_id))]
 pub async fn update_user_claims(
     app: &App,

@@ -24,9 +24,7 @@ impl Lifetime {
 
     /// The lifetime of a session: the more it may do, the shorter.
     pub fn of(remember_me: bool, aal: u8, roles: &[String]) -> Self {
-        if let Some(limit) = Self::limit_of(roles) {
-            limit
-        } else if aal >= 2 {
+        if aal >= 2 || Self::limit_of(roles).is_some() {
             Self::PRIVILEGED
         } else if remember_me {
             Self::REMEMBERED

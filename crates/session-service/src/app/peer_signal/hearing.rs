@@ -87,7 +87,7 @@ impl Hearing {
     /// The news was looked at by somebody who began to at `began`. What was signalled since may have come too late for that.
     pub(super) fn looked(&mut self, began: Instant) {
         let is_new = self.signal_at.is_some_and(|at| at >= began);
-        self.waiting_since = self.waiting_since.filter(|_| is_new).max(is_new.then_some(began));
+        self.waiting_since = self.waiting_since.filter(|_| is_new).map(|since| since.max(began));
     }
 
     /// What this replica says at `now`. The time is its own, since its start: only it needs to understand it.
