@@ -20,10 +20,13 @@ const UNROUTABLE_RESTS_AT_MOST: Duration = Duration::from_secs(30);
 /// How many of them are left alone. Every query names each, and behind still more of them the rest has to wait.
 const UNROUTABLE_LIMIT: usize = 1_000;
 
+/// After so many batches the backlog is measured anew, and a stop is heard.
+const BATCHES_A_ROUND: usize = 8;
+
 /// How the relay works.
 #[derive(Debug, Clone)]
 pub struct RelaySettings {
-    /// How many messages one round takes.
+    /// How many messages are taken at once.
     pub batch_size: i64,
     /// How often it looks without being woken.
     pub period: Duration,
@@ -72,7 +75,8 @@ impl Relay {
         let mut pauses = pauses();
         while !stop.is_cancelled() {
             match self.round().await {
-                Ok(()) => {
+                Ok(true) => pauses = self::pauses(),
+                Ok(false) => {
                     pauses = self::pauses();
                     tokio::select! {
                         () = stop.cancelled() => (),
@@ -97,23 +101,34 @@ impl Relay {
 
     async fn drain(&mut self) {
         let mut pauses = pauses();
-        while let Err(error) = self.round().await {
-            report(error);
-            sleep(next(&mut pauses)).await;
+        loop {
+            match self.round().await {
+                Ok(true) => (),
+                Ok(false) => return,
+                Err(error) => {
+                    report(error);
+                    sleep(next(&mut pauses)).await;
+                }
+            }
         }
     }
 
-    /// Brings everything that waits now. Connects even when nothing does, so that the broker has the queues before the first message.
-    async fn round(&mut self) -> Result<(), RelayError> {
+    /// Brings some batches of what waits now, and says whether there may be more. Connects even when nothing waits, so that the broker has
+    /// the queues before the first message.
+    async fn round(&mut self) -> Result<bool, RelayError> {
         let backlog = store::backlog(&mut *self.database.connection().await?).await?;
         self.metrics.show(&backlog);
         self.publisher.ready().await?;
         self.unroutable.forget_when_rested();
-        if backlog.pending > 0 {
-            while self.bring_batch().await? {}
+        let mut may_be_more = backlog.pending > 0;
+        let mut batches = 0..BATCHES_A_ROUND;
+        while may_be_more && batches.next().is_some() {
+            may_be_more = self.bring_batch().await?;
         }
-        self.unroutable.forget_rests_if_none();
-        Ok(())
+        if !may_be_more {
+            self.unroutable.forget_rests_if_none();
+        }
+        Ok(may_be_more)
     }
 
     /// Brings one batch, and says whether there may be more.

@@ -1,7 +1,7 @@
 //! Makes a service's schema and its two roles: an owner that migrates and an application role that serves.
 
 use anyhow::{Context, ensure};
-use diesel::sql_types::Text;
+use diesel::{QueryResult, sql_types::Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use postgres_protocol::password;
 use secrecy::SecretString;
@@ -24,8 +24,9 @@ pub struct Bootstrap<'a> {
     pub default_search_path: bool,
 }
 
-/// Makes database, roles and schema, or brings them up to date; idempotent and safe to run from several services at once.
-pub async fn run(bootstrap: &Bootstrap<'_>) -> anyhow::Result<()> {
+/// Makes database, roles and schema, or brings them up to date; idempotent and safe to run from several services at once. Returns what it left
+/// undone, in words for the operator, because it was not worth failing for.
+pub async fn run(bootstrap: &Bootstrap<'_>) -> anyhow::Result<Option<String>> {
     let admin = Connector::new(bootstrap.admin_url, "bootstrap", None)?;
     let owner = Login::from_url(bootstrap.owner_url).context("the owner's URL")?;
     let app = Login::from_url(bootstrap.app_url).context("the application's URL")?;
@@ -46,13 +47,13 @@ pub async fn run(bootstrap: &Bootstrap<'_>) -> anyhow::Result<()> {
     make_database(&mut server, &owner.database).await?;
 
     let mut database = admin.with_database(&owner.database).connect().await?;
-    become_member_unless_superuser(&mut database, &names.owner).await?;
+    become_member_if_need_be(&mut database, &owner.role).await?;
     database.batch_execute(&names.schema_and_rights()).await.context("cannot make the schema")?;
     if bootstrap.default_search_path {
         database.batch_execute(&names.default_search_path()).await?;
     }
-    speak_english(&mut database, &names.app).await;
-    Ok(())
+    let spoken = speak_english(&mut database, &names.app).await;
+    Ok(spoken.err().map(|error| format!("left lc_messages of the application role as it is: {error}")))
 }
 
 /// Role, password and database of a URL.
@@ -96,21 +97,20 @@ async fn make_database(server: &mut AsyncPgConnection, database: &str) -> anyhow
     Ok(())
 }
 
-/// Only a superuser may make things for a role without being its member.
-async fn become_member_unless_superuser(database: &mut AsyncPgConnection, owner: &str) -> anyhow::Result<()> {
-    let superuser = diesel::sql_query("SELECT FROM pg_roles WHERE rolname = current_user AND rolsuper");
-    if superuser.execute(database).await? == 0 {
-        database.batch_execute(&format!("GRANT {owner} TO CURRENT_USER")).await?;
+/// Only a superuser may make things for another role without being its member.
+async fn become_member_if_need_be(database: &mut AsyncPgConnection, owner: &str) -> anyhow::Result<()> {
+    let needs_nothing =
+        diesel::sql_query("SELECT FROM pg_roles WHERE rolname = current_user AND (rolsuper OR rolname = $1)")
+            .bind::<Text, _>(owner);
+    if needs_nothing.execute(database).await? == 0 {
+        database.batch_execute(&format!("GRANT {} TO CURRENT_USER", identifier(owner))).await?;
     }
     Ok(())
 }
 
 /// Error classes are told by message, see [`crate::Error`]. Only a superuser may set this, and it is not worth failing for.
-async fn speak_english(database: &mut AsyncPgConnection, app: &str) {
-    let set = format!("ALTER ROLE {app} SET lc_messages TO 'C'");
-    if let Err(error) = database.batch_execute(&set).await {
-        tracing::info!(error = %error, "Left lc_messages of the application role as it is");
-    }
+async fn speak_english(database: &mut AsyncPgConnection, app: &str) -> QueryResult<()> {
+    database.batch_execute(&format!("ALTER ROLE {app} SET lc_messages TO 'C'")).await
 }
 
 /// Quoted names.

@@ -50,7 +50,7 @@ pub struct AppliedMigration {
     pub version: String,
     /// The name; `None` for one of a later release.
     pub name: Option<String>,
-    /// When it was applied.
+    /// When it was applied, in UTC: the driver sets that time zone for every session.
     pub applied_at: NaiveDateTime,
 }
 

@@ -1,5 +1,6 @@
 //! `migrate up`, `down`, `status` and `history` on a real server.
 
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use pg::migrate;
 use test_support::TestDatabase;
@@ -23,6 +24,24 @@ async fn up_down_up_comes_back_to_the_same_place() {
     assert!(status.iter().all(|it| it.applied));
     let history = migrate::history(&owner, MIGRATIONS).await.unwrap();
     assert_eq!(history[1].name.as_deref(), Some(PROTECT));
+}
+
+#[tokio::test]
+async fn the_history_is_in_utc_whatever_the_time_zone_of_the_server_is() {
+    let database = TestDatabase::new("pgtest", MIGRATIONS).await;
+    let pool = database.admin();
+    let mut connection = pool.connection().await.unwrap();
+    let far_east = "DO $$ BEGIN
+        EXECUTE format('ALTER DATABASE %I SET TimeZone TO %L', current_database(), 'Asia/Tokyo');
+    END $$";
+    connection.batch_execute(far_east).await.unwrap();
+    migrate::down(&database.owner_url(), MIGRATIONS, 1).await.unwrap();
+    migrate::up(&database.owner_url(), MIGRATIONS).await.unwrap();
+    let just_now = diesel::sql_query(
+        "SELECT FROM __diesel_schema_migrations WHERE version = '20261123000102'
+            AND run_on AT TIME ZONE 'UTC' BETWEEN now() - interval '1 hour' AND now()",
+    );
+    assert_eq!(just_now.execute(&mut connection).await.unwrap(), 1);
 }
 
 #[tokio::test]

@@ -78,6 +78,31 @@ async fn services_may_bootstrap_at_once() {
 }
 
 #[tokio::test]
+async fn an_owner_that_may_make_roles_bootstraps_for_itself() {
+    let database = TestDatabase::empty().await;
+    let become_owner = "DO $$ BEGIN
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'pgtest_self_owner') THEN
+            CREATE ROLE pgtest_self_owner LOGIN CREATEROLE PASSWORD 'pgtest_self_owner';
+        END IF;
+        EXECUTE format('ALTER DATABASE %I OWNER TO pgtest_self_owner', current_database());
+    END $$";
+    execute(database.admin_url(), become_owner).await.unwrap();
+    let owner_url = database.url_as("pgtest_self_owner");
+    let bootstrap = Bootstrap {
+        admin_url: &at_server(&owner_url, "postgres"),
+        owner_url: &owner_url,
+        app_url: &database.url_as("pgtest_self_app"),
+        schema: "pgtest_self",
+        default_search_path: false,
+    };
+    let left_undone = bootstrap::run(&bootstrap).await.unwrap();
+    // Only a superuser may set it.
+    assert!(left_undone.unwrap().contains("lc_messages"));
+    execute(database.url_as("pgtest_self_owner"), "CREATE TABLE notes ()").await.unwrap();
+    execute(database.url_as("pgtest_self_app"), "SELECT FROM notes").await.unwrap();
+}
+
+#[tokio::test]
 async fn bootstrap_makes_the_database_too() {
     let existing = TestDatabase::empty().await;
     let name = format!("made_{}", std::process::id());

@@ -227,10 +227,7 @@ fn parse_telemetry(
     TelemetrySettings {
         service,
         version,
-        environment: match environment {
-            Environment::Development => "development".to_owned(),
-            Environment::Production => "production".to_owned(),
-        },
+        environment: environment.name().to_owned(),
         log_filter: settings.log_filter.clone(),
         log_format: problems.parse("LOG_FORMAT", &settings.log_format).unwrap_or_default(),
         otlp_endpoint,

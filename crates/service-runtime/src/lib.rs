@@ -28,7 +28,7 @@ pub use problems::Problems;
 pub use prometheus::Registry;
 pub use readiness::{CheckReport, Readiness, ReadinessReport, ReadinessStatus};
 pub use run::main;
-pub use service::{Finding, NoCommand, Service};
+pub use service::{Finding, Service};
 pub use service_channel::{ServiceAddress, ServiceAddressError, TlsIdentity};
 pub use tokio_util::sync::CancellationToken;
 pub use transport::Transport;

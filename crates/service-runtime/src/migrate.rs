@@ -37,7 +37,7 @@ pub(crate) fn require(action: MigrateAction, urls: &DatabaseUrls, problems: &mut
 
 async fn bootstrap<S: Service>(urls: &DatabaseUrls) -> anyhow::Result<ExitCode> {
     let Some(admin_url) = &urls.bootstrap else { return Ok(ExitCode::FAILURE) };
-    pg::bootstrap::run(&Bootstrap {
+    let left_undone = pg::bootstrap::run(&Bootstrap {
         admin_url,
         owner_url: &urls.migrations,
         app_url: &urls.serving,
@@ -45,6 +45,9 @@ async fn bootstrap<S: Service>(urls: &DatabaseUrls) -> anyhow::Result<ExitCode> 
         default_search_path: S::DEFAULT_SEARCH_PATH,
     })
     .await?;
+    if let Some(left_undone) = left_undone {
+        eprintln!("{}: {}", S::NAME, telemetry::redact(&left_undone));
+    }
     println!("the schema {} and its roles are ready", S::SCHEMA);
     Ok(ExitCode::SUCCESS)
 }

@@ -10,11 +10,18 @@ use std::{
 use futures::future::{BoxFuture, join_all};
 use parking_lot::RwLock;
 use serde::Serialize;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep, timeout},
+};
 use tracing::{Dispatch, instrument::WithSubscriber};
 
 /// How long one check may take.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long what the checks answered is told to others: whoever reaches a port may ask, and each check may be a query.
+const REMEMBERED: Duration = Duration::from_secs(1);
+/// The same while a required check fails, because what starts should be used soon.
+const UNMET_REMEMBERED: Duration = Duration::from_millis(50);
 /// How often [`Readiness::wait_until_ready`] asks.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -24,7 +31,15 @@ pub struct Readiness(Arc<Shared>);
 
 struct Shared {
     checks: RwLock<Vec<Check>>,
+    /// What the checks answered last; held while they are asked, so that others wait for the same answer.
+    last: Mutex<Option<Answer>>,
     stopping: AtomicBool,
+}
+
+/// What the checks answered, and when.
+struct Answer {
+    checks: Vec<CheckReport>,
+    at: Instant,
 }
 
 #[derive(Clone)]
@@ -36,10 +51,14 @@ struct Check {
 
 impl Readiness {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Shared { checks: RwLock::default(), stopping: AtomicBool::new(false) }))
+        Self(Arc::new(Shared {
+            checks: RwLock::default(),
+            last: Mutex::default(),
+            stopping: AtomicBool::new(false),
+        }))
     }
 
-    /// Adds a check that must succeed for the process to be ready. It is asked at each request, for at most 500 ms, together with the others.
+    /// Adds a check that must succeed for the process to be ready. It is asked for at most 500 ms, together with the others.
     pub fn require(
         &self,
         name: &'static str,
@@ -57,20 +76,32 @@ impl Readiness {
         self.0.checks.write().push(Check { name, required: false, ask: Arc::new(check) });
     }
 
-    /// Asks every check now.
+    /// What every check says; while the process is ready, up to a second ago. That it stops is said at once.
     pub async fn report(&self) -> ReadinessReport {
-        let checks = self.0.checks.read().clone();
-        // Probes come every few seconds for ever: they must not fill the traces, nor the log.
-        let checks = join_all(checks.iter().map(Check::report)).with_subscriber(Dispatch::none()).await;
-        let unmet = checks.is_empty() || checks.iter().any(|check| check.required && !check.ok);
+        let checks = self.ask().await;
         let status = if self.0.stopping.load(Ordering::Acquire) {
             ReadinessStatus::Stopping
-        } else if unmet {
+        } else if is_unmet(&checks) {
             ReadinessStatus::Unready
         } else {
             ReadinessStatus::Ready
         };
         ReadinessReport { status, checks }
+    }
+
+    /// Asks every check, unless that was done just before.
+    async fn ask(&self) -> Vec<CheckReport> {
+        let mut last = self.0.last.lock().await;
+        let checks = self.0.checks.read().clone();
+        // A check that was added since counts at once.
+        let known = last.as_ref().filter(|last| last.checks.len() == checks.len() && last.is_fresh());
+        if let Some(known) = known {
+            return known.checks.clone();
+        }
+        // Probes come every few seconds for ever: they must not fill the traces, nor the log.
+        let checks = join_all(checks.iter().map(Check::report)).with_subscriber(Dispatch::none()).await;
+        *last = Some(Answer { checks: checks.clone(), at: Instant::now() });
+        checks
     }
 
     /// Returns when the process is ready; never once it stops.
@@ -83,6 +114,17 @@ impl Readiness {
     pub(crate) fn stop(&self) {
         self.0.stopping.store(true, Ordering::Release);
     }
+}
+
+impl Answer {
+    fn is_fresh(&self) -> bool {
+        let remembered = if is_unmet(&self.checks) { UNMET_REMEMBERED } else { REMEMBERED };
+        self.at.elapsed() < remembered
+    }
+}
+
+fn is_unmet(checks: &[CheckReport]) -> bool {
+    checks.is_empty() || checks.iter().any(|check| check.required && !check.ok)
 }
 
 impl Check {
@@ -149,6 +191,10 @@ impl ReadinessReport {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use tokio::time::advance;
+
     use super::*;
 
     #[tokio::test]
@@ -176,6 +222,37 @@ mod tests {
         readiness.wait_until_ready().await;
         readiness.stop();
         assert_eq!(readiness.report().await.status, ReadinessStatus::Stopping);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_who_ask_are_told_the_same_and_what_is_new_soon() {
+        let readiness = Readiness::new();
+        let (up, asked) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+        let (flag, count) = (Arc::clone(&up), Arc::clone(&asked));
+        readiness.require("postgres", move || {
+            count.fetch_add(1, Ordering::AcqRel);
+            let up = flag.load(Ordering::Acquire);
+            Box::pin(async move {
+                sleep(Duration::from_millis(10)).await;
+                if up { Ok(()) } else { Err("away".to_owned()) }
+            })
+        });
+        let told = async || (readiness.report().await.status, asked.load(Ordering::Acquire));
+        for report in join_all((0..100).map(|_| readiness.report())).await {
+            assert_eq!(report.status, ReadinessStatus::Ready);
+        }
+        up.store(false, Ordering::Release);
+        assert_eq!(told().await, (ReadinessStatus::Ready, 1));
+        advance(REMEMBERED).await;
+        assert_eq!(told().await, (ReadinessStatus::Unready, 2));
+        up.store(true, Ordering::Release);
+        assert_eq!(told().await, (ReadinessStatus::Unready, 2));
+        advance(UNMET_REMEMBERED).await;
+        assert_eq!(told().await, (ReadinessStatus::Ready, 3));
+        readiness.observe("broker", || Box::pin(async { Ok(()) }));
+        assert_eq!(told().await, (ReadinessStatus::Ready, 4));
+        readiness.stop();
+        assert_eq!(told().await, (ReadinessStatus::Stopping, 4));
     }
 
     #[tokio::test]

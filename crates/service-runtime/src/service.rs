@@ -1,6 +1,6 @@
 use std::{future::Future, process::ExitCode};
 
-use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand, error::ErrorKind};
+use clap::{Args, Subcommand};
 use diesel_migrations::EmbeddedMigrations;
 use prometheus::Registry;
 
@@ -27,7 +27,7 @@ pub trait Service: 'static {
     type Settings: Args + Clone + Send;
     /// The parsed settings.
     type Config: Clone + Send + Sync + 'static;
-    /// Commands beyond the usual ones; [`NoCommand`] where there are none.
+    /// Commands beyond the usual ones.
     type Command: Subcommand + Send;
 
     /// Parses the settings. Adds every mistake to `problems` and returns `None` if there was one.
@@ -79,32 +79,4 @@ pub struct Finding {
     pub name: String,
     /// What was found: good news, or what is wrong.
     pub outcome: Result<String, String>,
-}
-
-/// No commands of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoCommand {}
-
-impl FromArgMatches for NoCommand {
-    fn from_arg_matches(_matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Err(clap::Error::new(ErrorKind::InvalidSubcommand))
-    }
-
-    fn update_from_arg_matches(&mut self, _matches: &ArgMatches) -> Result<(), clap::Error> {
-        match *self {}
-    }
-}
-
-impl Subcommand for NoCommand {
-    fn augment_subcommands(command: Command) -> Command {
-        command
-    }
-
-    fn augment_subcommands_for_update(command: Command) -> Command {
-        command
-    }
-
-    fn has_subcommand(_name: &str) -> bool {
-        false
-    }
 }

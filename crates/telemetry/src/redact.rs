@@ -17,7 +17,7 @@ static SECRETS: LazyLock<Regex> = LazyLock::new(|| {
     let requoted = r#"\\"(?:[^"\\]|\\\\\\"|\\\\\\\\|\\\\[^"\\])*"#;
     pattern(&format!(
         r#"(?x)
-          (?P<token>  v[1-4]\.(?:public|local)\.[A-Za-z0-9_.-]+ | k[1-4]\.(?:local|secret)[a-z-]*\.[A-Za-z0-9_.-]+ | f(?:a[rt]|rh)_[A-Za-z0-9_-]{{6,}} )
+          (?P<token>  v[1-4]\.(?:public|local)\.[A-Za-z0-9_.-]+ | k[1-4]\.(?:local|secret)[a-z-]*\.[A-Za-z0-9_.-]+ | f(?:a[cdert]|rh)_[A-Za-z0-9_-]{{6,}} )
         | (?P<scheme> (?i:bearer)(?:\s|%20|\+)+ ) [A-Za-z0-9._~+/=-]+
         | (?P<pair>   (?i:[\w.-]*(?:{SECRET_NAMES})) (?: \\*" )? \s* [:=] \s* (?:Some\()? ) (?: {quoted} | {requoted} )
         | (?P<query>  (?i:[\w.-]*(?:{SECRET_NAMES})) = ) [^\s"&,;\\{{}}()\[\]]+
@@ -73,6 +73,9 @@ mod tests {
             ("key id k4.pid.AAAABBBB", "key id k4.pid.AAAABBBB"),
             ("refresh far_AbC-_1234 was reused", "refresh [redacted] was reused"),
             ("handle frh_AbC-_1234", "handle [redacted]"),
+            ("device fad_AbC-_1234", "device [redacted]"),
+            ("challenge fac_AbC-_1234", "challenge [redacted]"),
+            ("enrolment fae_AbC-_1234", "enrolment [redacted]"),
             ("https://app.example/reset#fat_AbC-_1234", "https://app.example/reset#[redacted]"),
             ("Authorization: Bearer abc.def-ghi", "Authorization: Bearer [redacted]"),
             ("GET /?token=abcdef&page=2", "GET /?token=[redacted]&page=2"),
