@@ -3,7 +3,8 @@ use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 use chrono::TimeDelta;
 use sealing::KeyRing;
 use secrecy::ExposeSecret;
-use service_runtime::Problems;
+use service_runtime::{Encryption, Problems};
+use url::Url;
 
 use crate::{
     archive::{Archive, S3Settings},
@@ -39,7 +40,7 @@ pub struct Settings {
     /// How old an event gets before it is copied, at most.
     #[arg(long, env = "AUDIT_ARCHIVE_PERIOD", default_value = "1h", value_name = "DURATION")]
     audit_archive_period: String,
-    /// The S3-compatible store, if it is not AWS itself.
+    /// The S3-compatible store, if it is not AWS itself: `https://`, in development and on this machine `http://`, too.
     #[arg(long, env = "AUDIT_ARCHIVE_S3_ENDPOINT", value_name = "URL")]
     audit_archive_s3_endpoint: Option<String>,
     /// The region of the bucket.
@@ -96,7 +97,7 @@ pub struct Config {
 
 impl Config {
     /// Parses the settings, and adds every mistake to `problems`.
-    pub fn parse(settings: Settings, problems: &mut Problems) -> Option<Self> {
+    pub fn parse(settings: Settings, encryption: Encryption, problems: &mut Problems) -> Option<Self> {
         let grpc_listen = problems.parse("GRPC_LISTEN", &settings.grpc_listen);
         let cursor_keys = key_ring(
             problems,
@@ -114,7 +115,7 @@ impl Config {
             .parse_duration("AUDIT_ARCHIVE_PERIOD", &settings.audit_archive_period)
             .and_then(|period| TimeDelta::from_std(period).ok());
         let s3 = S3Settings {
-            endpoint: settings.audit_archive_s3_endpoint,
+            endpoint: s3_endpoint(settings.audit_archive_s3_endpoint.as_deref(), encryption, problems),
             region: settings.audit_archive_s3_region,
             access_key_id: settings.audit_archive_s3_access_key_id,
             secret_access_key: problems.optional_secret(
@@ -156,6 +157,17 @@ impl Config {
             retention: retention?.into_iter().map(|Retention(class, days)| (class, days)).collect(),
         })
     }
+}
+
+fn s3_endpoint(endpoint: Option<&str>, encryption: Encryption, problems: &mut Problems) -> Option<Url> {
+    let name = "AUDIT_ARCHIVE_S3_ENDPOINT";
+    let url: Url = problems.parse(name, endpoint.filter(|endpoint| !endpoint.is_empty())?)?;
+    if !matches!(url.scheme(), "http" | "https") {
+        problems.add(name, "must begin with http:// or https://");
+        return None;
+    }
+    encryption.check_url(problems, name, &url, "https");
+    Some(url)
 }
 
 /// `class=days`
@@ -251,7 +263,9 @@ mod tests {
     fn every_mistake_is_named_and_no_key_is_repeated() {
         for (keys, expected) in [(None, "required"), (Some("k1:hunter2"), "k1")] {
             let mut problems = Problems::new();
-            assert!(Config::parse(settings("everywhere", keys), &mut problems).is_none());
+            assert!(
+                Config::parse(settings("everywhere", keys), Encryption::Required, &mut problems).is_none()
+            );
             let text = problems.to_string();
             assert!(
                 ["GRPC_LISTEN", "AUDIT_CURSOR_KEYS", "AUDIT_PERSONAL_KEYS", "AUDIT_CHECKPOINT_KEY", expected]
@@ -291,7 +305,8 @@ mod tests {
     fn a_good_configuration_is_understood() {
         let mut problems = Problems::new();
         let keys = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
-        let config = Config::parse(settings("127.0.0.1:0", Some(keys)), &mut problems).unwrap();
+        let config =
+            Config::parse(settings("127.0.0.1:0", Some(keys)), Encryption::Required, &mut problems).unwrap();
         assert!(problems.is_empty());
         assert_eq!(config.grpc_listen.port(), 0);
         assert_eq!(config.retention, [(Class::Security, 400), (Class::Routine, 35)]);
@@ -316,9 +331,37 @@ mod tests {
                 audit_archive_s3_endpoint: Some("http://127.0.0.1:9000".to_owned()),
                 ..settings("127.0.0.1:0", keys)
             };
-            let config = Config::parse(settings, &mut problems);
+            let config = Config::parse(settings, Encryption::Required, &mut problems);
             assert_eq!(problems.is_empty(), good, "{url}: {problems}");
             assert_eq!(config.is_some_and(|config| config.archive.is_some()), good, "{url}");
+        }
+    }
+
+    #[test]
+    fn production_speaks_plaintext_to_no_bucket_elsewhere() {
+        test_support::install_crypto_provider();
+        let keys = Some("k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8");
+        for (endpoint, encryption, expected) in [
+            ("https://s3.example.org", Encryption::Required, ""),
+            ("http://127.0.0.1:9000", Encryption::Required, ""),
+            ("http://s3.example.org", Encryption::Optional, ""),
+            ("", Encryption::Required, ""),
+            ("http://s3.example.org", Encryption::Required, "must begin with https:// in production"),
+            ("HTTP://s3.example.org", Encryption::Required, "must begin with https:// in production"),
+            ("ftp://s3.example.org", Encryption::Optional, "must begin with http:// or https://"),
+            ("s3.example.org", Encryption::Optional, "cannot be understood"),
+        ] {
+            let mut problems = Problems::new();
+            let settings = Settings {
+                audit_archive_url: Some("s3://bucket/audit/log".to_owned()),
+                audit_archive_s3_endpoint: Some(endpoint.to_owned()),
+                ..settings("127.0.0.1:0", keys)
+            };
+            Config::parse(settings, encryption, &mut problems);
+            let said = problems.to_string();
+            assert_eq!(said.is_empty(), expected.is_empty(), "{endpoint}: {said}");
+            assert!(expected.is_empty() || said.contains("AUDIT_ARCHIVE_S3_ENDPOINT"), "{endpoint}: {said}");
+            assert!(said.contains(expected), "{endpoint}: {said}");
         }
     }
 }

@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 
 use clock::SharedClock;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 use crate::lag::Lag;
 
@@ -16,6 +18,7 @@ pub struct Metrics {
     pub producer_gaps: IntCounterVec,
     pub checkpoint_seq: IntGauge,
     pub checkpoint_failures: IntCounterVec,
+    pub queue_length: IntGaugeVec,
 }
 
 impl Metrics {
@@ -54,6 +57,10 @@ impl Metrics {
                 ),
                 &["reason"],
             )?,
+            queue_length: IntGaugeVec::new(
+                Opts::new("audit_queue_length", "Messages that wait in a queue."),
+                &["queue"],
+            )?,
         };
         registry.register(Box::new(metrics.ingested.clone()))?;
         registry.register(Box::new(metrics.duplicates.clone()))?;
@@ -63,6 +70,7 @@ impl Metrics {
         registry.register(Box::new(metrics.producer_gaps.clone()))?;
         registry.register(Box::new(metrics.checkpoint_seq.clone()))?;
         registry.register(Box::new(metrics.checkpoint_failures.clone()))?;
+        registry.register(Box::new(metrics.queue_length.clone()))?;
         Ok(metrics)
     }
 

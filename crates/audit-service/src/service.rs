@@ -26,8 +26,8 @@ impl Service for AuditService {
     type Config = Config;
     type Command = Command;
 
-    fn configure(settings: Settings, _common: &CommonConfig, problems: &mut Problems) -> Option<Config> {
-        Config::parse(settings, problems)
+    fn configure(settings: Settings, common: &CommonConfig, problems: &mut Problems) -> Option<Config> {
+        Config::parse(settings, common.encryption, problems)
     }
 
     async fn serve(
@@ -49,7 +49,10 @@ impl Service for AuditService {
 
     /// The serving role cannot change how long events are kept; the one that migrates can.
     async fn after_migrate_up(config: Config, common: CommonConfig) -> anyhow::Result<()> {
-        let settings = pg::DatabaseSettings::new(common.migrations_database_url, Self::NAME);
+        let settings = pg::DatabaseSettings {
+            url: common.migrations_database_url.clone(),
+            ..common.command_database_settings(Self::NAME)
+        };
         let database = pg::Database::new(&settings)?;
         let mut conn = database.connection().await?;
         for (class, days) in config.retention {

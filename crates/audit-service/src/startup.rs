@@ -1,6 +1,6 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use auth_events::routing::AUDIT_QUEUE;
+use auth_events::routing::{AUDIT_DEAD_QUEUE, AUDIT_QUEUE};
 use auth_proto::audit::v1::audit_service_server::AuditServiceServer;
 use clock::SystemClock;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
@@ -26,6 +26,8 @@ use crate::{
 
 /// How often a database that lacks migrations is asked again.
 const MIGRATIONS_PERIOD: Duration = Duration::from_millis(500);
+/// How often the broker is asked how many messages wait.
+const QUEUE_LENGTH_PERIOD: Duration = Duration::from_secs(5);
 
 /// The migrations of schema `audit`.
 #[must_use]
@@ -85,6 +87,9 @@ impl Application {
                 .boxed()
         });
 
+        let watching = watch_queues(self.bus.clone(), self.metrics.clone(), lifecycle.stopping());
+        lifecycle.spawn("audit queue lengths", watching);
+
         let new_rows = NewRows::default();
         let recorder = Recorder::new(self.log.clone(), self.metrics.clone(), new_rows.clone());
         let database = self.database;
@@ -114,6 +119,18 @@ impl Application {
 
 async fn consume(bus: EventBus, recorder: Recorder, stop: CancellationToken) {
     bus.consume_batches(consumer::settings(), recorder, stop).await;
+}
+
+async fn watch_queues(bus: EventBus, metrics: Metrics, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        for queue in [AUDIT_QUEUE, AUDIT_DEAD_QUEUE] {
+            // While the broker is away the last known length stands; readiness says that it is away.
+            if let Some(Ok(length)) = stop.run_until_cancelled(bus.queue_length(queue)).await {
+                metrics.queue_length.with_label_values(&[queue]).set(length.into());
+            }
+        }
+        stop.run_until_cancelled(tokio::time::sleep(QUEUE_LENGTH_PERIOD)).await;
+    }
 }
 
 /// Does `work` once the tables are there: until then every attempt would only fail.

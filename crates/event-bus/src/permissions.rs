@@ -37,7 +37,7 @@ pub const PERMISSIONS: &[Permissions] = &[
     Permissions {
         service: "audit-service",
         configure: r"^(audit\..*|auth\.(events|commands|retry|dead))$",
-        write: r"^(audit\..*|auth\.(events|retry|dead))$",
+        write: r"^(audit\..*|auth\.(retry|dead))$",
         read: r"^(audit\..*|auth\.(events|retry|dead))$",
     },
 ];

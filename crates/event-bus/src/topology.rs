@@ -24,7 +24,7 @@ use lapin::{
 const DELIVERY_LIMIT: i64 = 5;
 
 /// The steps of delayed redelivery.
-pub(crate) const DELAYS: [(&str, Duration); 4] = [
+pub const DELAYS: [(&str, Duration); 4] = [
     ("10s", Duration::from_secs(10)),
     ("1m", Duration::from_mins(1)),
     ("10m", Duration::from_mins(10)),

@@ -28,7 +28,7 @@ pub struct Archive {
 #[derive(Debug, Clone, Default)]
 pub struct S3Settings {
     /// Absent for AWS itself.
-    pub endpoint: Option<String>,
+    pub endpoint: Option<Url>,
     pub region: Option<String>,
     /// Absent: the role that the machine has.
     pub access_key_id: Option<String>,
@@ -87,8 +87,8 @@ impl S3Settings {
     fn bucket(&self, bucket: &str) -> object_store::Result<impl ObjectStore + use<>> {
         let mut builder = AmazonS3Builder::new().with_bucket_name(bucket);
         if let Some(endpoint) = &self.endpoint {
-            // Plaintext is for stores on this machine or behind a mesh: whoever names http wants it.
-            builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
+            // Plaintext is for stores on this machine or behind a mesh; the configuration lets nothing else through in production.
+            builder = builder.with_endpoint(endpoint.as_str()).with_allow_http(endpoint.scheme() == "http");
         }
         if let Some(region) = &self.region {
             builder = builder.with_region(region);

@@ -1,5 +1,7 @@
 use std::{
+    fs::{self, OpenOptions},
     io::Write,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -53,7 +55,7 @@ pub struct Export {
     /// Leave out addresses, user agents, names and details.
     #[arg(long)]
     without_personal_data: bool,
-    /// The file to write; it is there only when it is whole, and never in place of another.
+    /// The file to write; it is there only when it is whole, and never in place of another. Only its owner may read it.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -101,7 +103,7 @@ impl Export {
     }
 }
 
-/// Under another name until it is whole.
+/// Under another name until it is whole, and for its owner alone: what is sealed in the log is open in it. Nothing is left of one that was not finished.
 async fn to_file(
     log: &AuditLog,
     criteria: &Criteria,
@@ -113,12 +115,24 @@ async fn to_file(
     let mut unfinished = file.as_os_str().to_owned();
     unfinished.push(".part");
     let unfinished = PathBuf::from(unfinished);
-    let mut target = std::fs::File::create(&unfinished)
+    let mut target = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&unfinished)
         .with_context(|| format!("cannot write {}", unfinished.display()))?;
-    let summary = write(log, criteria, format, &mut target).await?;
-    target.sync_all()?;
-    std::fs::rename(&unfinished, file).with_context(|| format!("cannot write {name}"))?;
-    Ok(summary)
+    let finished = async {
+        let summary = write(log, criteria, format, &mut target).await?;
+        target.sync_all()?;
+        fs::rename(&unfinished, file).with_context(|| format!("cannot write {name}"))?;
+        anyhow::Ok(summary)
+    }
+    .await;
+    if finished.is_err() {
+        // The failure that is told is the first one.
+        let _ = fs::remove_file(&unfinished);
+    }
+    finished
 }
 
 async fn write(

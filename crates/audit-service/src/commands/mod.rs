@@ -1,6 +1,7 @@
-//! What operators do at the command line. All of it works on the database, whether the service runs or not.
+//! What operators do at the command line. All of it works on the database, or on the broker, whether the service runs or not.
 
 mod archive;
+mod dead_letters;
 mod export;
 mod keys;
 mod partitions;
@@ -10,10 +11,12 @@ use std::{process::ExitCode, sync::Arc};
 
 use clap::Subcommand;
 use clock::SystemClock;
-use service_runtime::CommonConfig;
+use event_bus::EventBus;
+use service_runtime::{CommonConfig, Registry};
 
 use self::{
-    archive::ArchiveCommand, export::Export, keys::KeysCommand, partitions::PartitionsCommand, verify::Verify,
+    archive::ArchiveCommand, dead_letters::DeadLettersCommand, export::Export, keys::KeysCommand,
+    partitions::PartitionsCommand, verify::Verify,
 };
 use crate::{
     app::{AuditLog, Notary, Retention},
@@ -30,8 +33,11 @@ pub enum Command {
     #[expect(clippy::doc_markdown, reason = "the text of --help")]
     Archive(ArchiveCommand),
     /// Proves that the log is what was recorded: every hash, every link, every signed checkpoint, and where an archive is configured, that the log has
-    /// what the archive has. Exits with 2 and names the first bad row when it is not.
+    /// what the archive has. Exits with 3 and names the first bad row when it is not.
     Verify(Verify),
+    /// What the log could not take, on the broker.
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
     /// The months of the log.
     #[command(subcommand)]
     Partitions(PartitionsCommand),
@@ -61,6 +67,9 @@ impl Command {
             }
             Self::Archive(command) => command.run(database, config).await,
             Self::Verify(command) => command.run(&notary(database, config)).await,
+            Self::DeadLetters(command) => {
+                command.run(&EventBus::new(&common.amqp_url, "audit-service", &Registry::new())?).await
+            }
             Self::Partitions(command) => command.run(&notary(database, config)).await,
             Self::Keys(command) => {
                 let log = AuditLog::new(database, config.cursor_keys.clone(), config.personal_keys.clone());

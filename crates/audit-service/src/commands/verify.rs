@@ -2,8 +2,8 @@ use std::process::ExitCode;
 
 use crate::app::{Notary, Range, Report};
 
-/// A log that is not what was recorded.
-const DAMAGED: u8 = 2;
+/// The exit code for a log that is not what was recorded. 2 is a wrong command line.
+const DAMAGED: u8 = 3;
 
 /// Which part to look at.
 #[derive(Debug, clap::Args)]

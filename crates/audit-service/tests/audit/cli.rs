@@ -8,11 +8,10 @@ use test_support::TestDatabase;
 
 use crate::running::{CHECKPOINT_KEY, CURSOR_KEYS, PERSONAL_KEYS};
 
-/// Runs `audit-service` with what it is configured with, and what it says.
-pub fn run(database: &TestDatabase, archive: Option<&TempDir>, arguments: &[&str]) -> Output {
+/// `audit-service` with what it is configured with. There is no broker.
+pub fn command(database: &TestDatabase) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_audit-service"));
     command
-        .args(arguments)
         .env("ENVIRONMENT", "development")
         .env("LOG_LEVEL", "error")
         .env("GRPC_PLAINTEXT", "true")
@@ -22,10 +21,16 @@ pub fn run(database: &TestDatabase, archive: Option<&TempDir>, arguments: &[&str
         .env("AUDIT_CURSOR_KEYS", CURSOR_KEYS)
         .env("AUDIT_PERSONAL_KEYS", PERSONAL_KEYS)
         .env("AUDIT_CHECKPOINT_KEY", CHECKPOINT_KEY);
+    command
+}
+
+/// Runs it, and what it says.
+pub fn run(database: &TestDatabase, archive: Option<&TempDir>, arguments: &[&str]) -> Output {
+    let mut command = command(database);
     if let Some(archive) = archive {
         command.env("AUDIT_ARCHIVE_URL", format!("file://{}", archive.path().display()));
     }
-    command.output().unwrap()
+    command.args(arguments).output().unwrap()
 }
 
 /// What `verify` says, and its exit code.

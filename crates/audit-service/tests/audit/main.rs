@@ -5,6 +5,7 @@ mod access;
 mod append_only;
 mod archive;
 mod cli;
+mod dead_letters;
 mod erasure;
 mod facts;
 mod hostile;

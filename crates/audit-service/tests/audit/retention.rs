@@ -119,13 +119,13 @@ async fn a_month_goes_when_its_time_is_over_and_the_rest_still_proves_itself() {
     let unlock = "ALTER TABLE events DISABLE TRIGGER append_only; DELETE FROM events WHERE seq = 4";
     sql::execute(&admin, unlock).await.unwrap();
     let (said, code) = cli::verify(&database, None);
-    assert!(code == Some(2) && said.contains("DAMAGED: missing at seq 4"), "{said}");
+    assert!(code == Some(3) && said.contains("DAMAGED: missing at seq 4"), "{said}");
     let forge = "ALTER TABLE dropped_partitions DISABLE TRIGGER append_only; \
                  UPDATE dropped_partitions SET (seq, position, hash) = (4, 4, \
                  (SELECT prev_hash FROM events WHERE seq = 5)) WHERE month = '2024-02-01'";
     sql::execute(&admin, forge).await.unwrap();
     let (said, code) = cli::verify(&database, None);
-    assert!(code == Some(2) && said.contains("DAMAGED: signature_invalid"), "{said}");
+    assert!(code == Some(3) && said.contains("DAMAGED: signature_invalid"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -124,6 +124,17 @@ impl Running {
         self.series(name).iter().map(|metric| metric.get_counter().get_value() as u64).sum()
     }
 
+    /// Waits until the service says that so many messages are in `queue`.
+    pub async fn wait_for_queue_length(&self, queue: &str, length: u32) {
+        eventually(&format!("{length} messages in {queue} by the metric"), DEADLINE, || async {
+            let series = self.series("audit_queue_length");
+            let of_queue = series.iter().find(|it| it.get_label().iter().any(|label| label.value() == queue));
+            let said = of_queue?.get_gauge().get_value();
+            ((said - f64::from(length)).abs() < 0.5).then_some(())
+        })
+        .await;
+    }
+
     pub async fn wait_for_attempts(&self, count: u64) {
         eventually(&format!("{count} batches"), DEADLINE, || async {
             (self.samples("audit_batch_size") >= count).then_some(())

@@ -1,20 +1,23 @@
 //! The log as a stream and as a file.
 
-use std::time::Duration;
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
-use audit_service::tail::Tail;
+use audit_service::{startup::migrations, tail::Tail};
 use auth_proto::audit::v1::{
     Event, EventFilter, ExportFormat, ExportRequest, ExportSummary, StatsRequest, TailRequest, TailResponse,
     export_response::Part,
 };
 use service_runtime::CancellationToken;
 use sha2::{Digest, Sha256};
+use test_support::TestDatabase;
 use tokio::sync::broadcast::error::RecvError;
 use tonic::{Code, Streaming};
 
 use crate::{
+    cli,
     facts::{self, login, parsed, registration, user},
-    running::{DEADLINE, Running},
+    running::{DEADLINE, Running, log_of},
+    sql,
 };
 
 async fn next(stream: &mut Streaming<TailResponse>) -> TailResponse {
@@ -191,6 +194,32 @@ async fn an_export_has_every_event_that_matches_once_and_in_order() {
     let (file, summary) = export(&audit, request).await;
     assert_eq!((summary.events, String::from_utf8(file).unwrap().lines().count()), (0, 1));
     audit.stop_and_expect_an_empty_queue().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exported_file_is_for_its_owner_alone_and_is_whole_or_not_there() {
+    test_support::install_crypto_provider();
+    let database = TestDatabase::new("audit", migrations()).await;
+    log_of(&database).record(&[parsed(&login(user()))]).await;
+    let directory = tempfile::tempdir().unwrap();
+    let (file, unfinished) = (directory.path().join("events.csv"), directory.path().join("events.csv.part"));
+    let export = || cli::run(&database, None, &["export", "--out", &file.to_string_lossy()]);
+
+    // Somebody else writes it, or did.
+    fs::write(&unfinished, "theirs").unwrap();
+    assert!(!export().status.success());
+    assert_eq!(fs::read_to_string(&unfinished).unwrap(), "theirs");
+    fs::remove_file(&unfinished).unwrap();
+
+    sql::execute(&database.admin(), "ALTER TABLE events RENAME TO hidden").await.unwrap();
+    assert!(!export().status.success());
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left of it");
+    sql::execute(&database.admin(), "ALTER TABLE hidden RENAME TO events").await.unwrap();
+
+    let output = export();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(fs::read_to_string(&file).unwrap().contains("192.0.2.7") && !unfinished.exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
