@@ -21,6 +21,7 @@ use service_runtime::{
 };
 use session_verifier::{TlsIdentity, Verifier, VerifierConfig};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use turns::Turns;
 use utoipa_actix_web::AppExt;
 
@@ -54,6 +55,7 @@ const AUDIT_READS: &[&str] =
     &["/feature_auth.audit.v1.AuditService/Search", "/feature_auth.audit.v1.AuditService/Get"];
 /// Deferred requests that are done at once; each holds a connection.
 const DEFERRED_WORKERS: usize = 2;
+/// How long the relay may go on after the last request.
 const RELAY_DRAIN: Duration = Duration::from_secs(5);
 
 /// auth-api, bound and not yet serving.
@@ -183,7 +185,10 @@ impl Application {
     pub async fn run(self, lifecycle: &Lifecycle) -> anyhow::Result<()> {
         let Self { listener, parts, relay } = self;
         let stopping = lifecycle.stopping();
-        lifecycle.spawn("outbox relay", relay.run(stopping.clone(), RELAY_DRAIN));
+        // Requests that still run when the process is told to stop write to the outbox, too.
+        let drained = CancellationToken::new();
+        lifecycle.spawn("outbox relay", relay.run(drained.clone(), RELAY_DRAIN));
+        let _drained = drained.drop_guard();
         // Fails early, and once, instead of in every worker.
         let background = parts.state_of_worker()?;
         let maintaining = maintenance::maintain(background.clone(), stopping.clone());

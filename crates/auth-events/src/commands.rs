@@ -66,6 +66,8 @@ pub enum MailTemplate {
     TotpDisabled,
     /// Tells an owner that one of their recovery codes is gone.
     RecoveryCodeUsed,
+    /// Tells an owner that their recovery codes are others now, or gone.
+    RecoveryCodesChanged,
     /// Tells an owner that a session was ended because two parties used it.
     SessionStolen,
     /// Tells an owner that their password is not accepted any more, because somebody guesses at it.
@@ -91,6 +93,7 @@ impl MailTemplate {
         Self::TotpEnabled,
         Self::TotpDisabled,
         Self::RecoveryCodeUsed,
+        Self::RecoveryCodesChanged,
         Self::SessionStolen,
         Self::AccountLocked,
         Self::AccountDeletion,
@@ -112,6 +115,7 @@ impl MailTemplate {
             Self::TotpEnabled => "totp_enabled",
             Self::TotpDisabled => "totp_disabled",
             Self::RecoveryCodeUsed => "recovery_code_used",
+            Self::RecoveryCodesChanged => "recovery_codes_changed",
             Self::SessionStolen => "session_stolen",
             Self::AccountLocked => "account_locked",
             Self::AccountDeletion => "account_deletion",
@@ -290,6 +294,17 @@ pub enum MailParameters {
         /// How many codes are left.
         remaining: u32,
     },
+    /// For [`MailTemplate::RecoveryCodesChanged`].
+    RecoveryCodesChanged {
+        /// The name to greet, if one was given.
+        display_name: Option<String>,
+        /// For "this wasn't me": ends all sessions and asks for a new password, with the token.
+        secure_link: String,
+        /// The change.
+        occasion: Occasion,
+        /// How many codes there are now.
+        remaining: u32,
+    },
     /// For [`MailTemplate::SessionStolen`].
     SessionStolen {
         /// The name to greet, if one was given.
@@ -348,6 +363,7 @@ impl MailParameters {
             Self::TotpEnabled { .. } => MailTemplate::TotpEnabled,
             Self::TotpDisabled { .. } => MailTemplate::TotpDisabled,
             Self::RecoveryCodeUsed { .. } => MailTemplate::RecoveryCodeUsed,
+            Self::RecoveryCodesChanged { .. } => MailTemplate::RecoveryCodesChanged,
             Self::SessionStolen { .. } => MailTemplate::SessionStolen,
             Self::AccountLocked { .. } => MailTemplate::AccountLocked,
             Self::AccountDeletion { .. } => MailTemplate::AccountDeletion,
@@ -370,6 +386,7 @@ impl MailParameters {
             | Self::TotpEnabled { display_name, .. }
             | Self::TotpDisabled { display_name, .. }
             | Self::RecoveryCodeUsed { display_name, .. }
+            | Self::RecoveryCodesChanged { display_name, .. }
             | Self::SessionStolen { display_name, .. }
             | Self::AccountLocked { display_name, .. }
             | Self::AccountDeletion { display_name, .. }
@@ -391,6 +408,7 @@ impl MailParameters {
             | Self::TotpEnabled { display_name, .. }
             | Self::TotpDisabled { display_name, .. }
             | Self::RecoveryCodeUsed { display_name, .. }
+            | Self::RecoveryCodesChanged { display_name, .. }
             | Self::SessionStolen { display_name, .. }
             | Self::AccountLocked { display_name, .. }
             | Self::AccountDeletion { display_name, .. }
@@ -407,6 +425,7 @@ impl MailParameters {
             | Self::TotpEnabled { occasion, .. }
             | Self::TotpDisabled { occasion, .. }
             | Self::RecoveryCodeUsed { occasion, .. }
+            | Self::RecoveryCodesChanged { occasion, .. }
             | Self::SessionStolen { occasion, .. } => Some(occasion),
             _ => None,
         }
@@ -427,6 +446,7 @@ impl MailParameters {
             | Self::TotpEnabled { secure_link, .. }
             | Self::TotpDisabled { secure_link, .. }
             | Self::RecoveryCodeUsed { secure_link, .. }
+            | Self::RecoveryCodesChanged { secure_link, .. }
             | Self::SessionStolen { secure_link, .. } => vec![secure_link],
             Self::AccountLocked { reset_link, .. } => vec![reset_link],
             Self::AccountDeletion { restore_link, .. } => vec![restore_link],

@@ -1,6 +1,6 @@
 //! What `mailer` can do besides serving.
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use auth_events::{
     commands::{Lane, Locale},
@@ -121,8 +121,8 @@ async fn queue_status(database: &Database, bus: &EventBus) -> anyhow::Result<Str
     for lane in Lane::ALL {
         let queue = mailer_queue(*lane);
         lines.extend([format!("{queue:<24} {}\n", bus.queue_length(queue).await?)]);
-        for seconds in [10, 60, 600, 3600] {
-            let delay = topology::delay_queue(queue, Duration::from_secs(seconds));
+        for (_, delay) in topology::DELAYS {
+            let delay = topology::delay_queue(queue, delay);
             // The delay queues are there since a mailer consumed the lane for the first time.
             let length = bus.queue_length(&delay).await.unwrap_or(0);
             if length > 0 {
@@ -165,7 +165,7 @@ async fn bring_back(database: &Database, bus: &EventBus, letters: Letters) -> an
     let redriven = redrive(database, bus, &SystemClock, selection, ACTOR).await?;
     println!("{} redriven", redriven.count);
     for id in &redriven.not_redriven {
-        println!("{id} is no dead letter, or can be tried no more");
+        println!("{id} is no dead letter, can be tried no more, or is being changed right now");
     }
     Ok(if redriven.not_redriven.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

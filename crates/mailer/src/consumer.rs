@@ -69,7 +69,7 @@ impl MailCommands {
     }
 
     fn after_error(&self, command: &MailCommand, error: &DeliverError) -> Verdict {
-        let DeliverError::Database(cause) = error;
+        let (DeliverError::Database(cause) | DeliverError::Unsettled(cause)) = error;
         let id = command.id;
         tracing::error!(mail.id = %id, error = error as &dyn Error, "Mail {id} could not be handled");
         if cause.is_transient() {

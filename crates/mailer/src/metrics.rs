@@ -48,7 +48,7 @@ impl Metrics {
             sent: counter("email_sent_total", "Mails that a provider took.", &["template"])?,
             failed: counter(
                 "email_failed_total",
-                "Mails that were given up: refused, expired, unrenderable or ambiguous.",
+                "Mails that were given up: refused, expired, unrenderable, ambiguous or crashed.",
                 &["template", "reason"],
             )?,
             refused: counter(

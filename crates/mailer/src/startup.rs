@@ -29,6 +29,7 @@ use crate::{
 };
 
 const QUEUE_LENGTH_PERIOD: Duration = Duration::from_secs(5);
+const BREAKER_PERIOD: Duration = Duration::from_secs(5);
 const PROBE_PERIOD: Duration = Duration::from_mins(1);
 const PROBE_PERIOD_WHEN_DOWN: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -71,7 +72,12 @@ impl Application {
         let stop = CancellationToken::new();
         let postman = Postman {
             database: database.clone(),
-            providers: Providers::new(config.delivery.providers, clock.clone(), metrics.clone())?,
+            providers: Providers::new(
+                config.delivery.providers,
+                common.shutdown.drain,
+                clock.clone(),
+                metrics.clone(),
+            )?,
             renderer: Renderer::new(config.brand)?,
             sender: config.sender,
             mail_domain: config.mail_domain,
@@ -119,6 +125,8 @@ impl Application {
             "mailer.queue_lengths",
             watch_queues(self.bus.clone(), self.metrics, lifecycle.stopping()),
         );
+        let providers = self.commands.postman.providers.clone();
+        lifecycle.spawn("mailer.breakers", watch_breakers(providers, lifecycle.stopping()));
         for lane in Lane::ALL {
             let consume = consume(
                 self.bus.clone(),
@@ -193,6 +201,12 @@ async fn watch_queues(bus: EventBus, metrics: Metrics, stop: CancellationToken) 
             }
         }
         stop.run_until_cancelled(tokio::time::sleep(QUEUE_LENGTH_PERIOD)).await;
+    }
+}
+
+async fn watch_breakers(providers: Providers, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(BREAKER_PERIOD)).await.is_some() {
+        providers.show_breakers();
     }
 }
 

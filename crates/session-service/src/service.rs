@@ -2,6 +2,7 @@
 
 use std::{process::ExitCode, sync::Arc};
 
+use anyhow::ensure;
 use clap::Subcommand;
 use clock::{Clock, SystemClock};
 use pg::Database;
@@ -17,7 +18,7 @@ use crate::{
         peer_signal::PeerSignal,
         reseal_keys::{self, Resealed},
         rotate_keys::{self, RotateKeys},
-        signing_keys,
+        signing_keys::{self, LoadKeysError},
     },
     migrations, rpc,
     startup::peer_scope,
@@ -153,13 +154,14 @@ async fn reseal(database: &Database, key_ring: &KeyRing, batch: i64) -> anyhow::
     Ok(if is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Only looks: the first key is made by a process that serves.
+/// Only looks: the first key is made by a process that serves. Fails where such a process would never be ready.
 async fn check_keys(config: &Config, common: &CommonConfig) -> anyhow::Result<String> {
-    let database = Database::new(&common.database_settings(SERVICE_NAME))?;
+    let database = Database::new(&common.command_database_settings(SERVICE_NAME))?;
     let keys = signing_keys::read(&database, &config.key_ring).await?;
-    let signer = keys.signer(SystemClock.now());
-    Ok(signer.map_or_else(
-        || "none that opens; one is made if there is none at all".to_owned(),
-        |key| format!("{} signs", key.id),
-    ))
+    let now = DatabaseClock::set_once(&database).await?.now();
+    if let Some(key) = keys.signer(now) {
+        return Ok(format!("{} signs", key.id));
+    }
+    ensure!(keys.published(now).next().is_none(), LoadKeysError::NoneOpens(keys.iter().count()));
+    Ok("there is none yet".to_owned())
 }

@@ -36,7 +36,7 @@ use crate::{
     state::{App, Metrics},
 };
 
-/// How long the relay may go on after the process was told to stop.
+/// How long the relay may go on after the last call.
 const RELAY_DRAIN: Duration = Duration::from_secs(5);
 /// Tokens that are remembered as good; at about 1 KiB each.
 const SEEN_TOKENS: usize = 50_000;
@@ -108,6 +108,7 @@ impl Application {
         let feed_database = Database::new(&feed_pool)?;
         let feed =
             RevocationFeed::new(feed_database, Arc::clone(&clock), keys.clone(), peers.clone(), registry)?;
+        let denied_calls = denied_calls::channel(Arc::clone(&clock));
         let app = App {
             keys,
             verifier,
@@ -130,7 +131,7 @@ impl Application {
             relay,
             peers,
             key_rotation: config.token_key_rotation,
-            denied_calls: denied_calls::channel(),
+            denied_calls,
             begin: at_once(),
         })
     }
@@ -174,15 +175,15 @@ impl Application {
         }
         lifecycle.spawn("signing_keys", app.keys.clone().keep_fresh(key_rotation, stop.clone()));
         lifecycle.spawn("revocation_feed", app.feed.clone().keep_current(stop.clone()));
-        // Calls that still run when the process is told to stop revoke, too.
+        // Calls that still run when the process is told to stop revoke and write to the outbox, too.
         let drained = CancellationToken::new();
         lifecycle.spawn("peer_signal", peers.run(drained.clone()));
+        lifecycle.spawn("outbox_relay", relay.run(drained.clone(), RELAY_DRAIN));
         let _drained = drained.drop_guard();
         lifecycle.spawn("maintenance", maintenance::run(Arc::clone(&app), stop.clone()));
         lifecycle.spawn("last_seen", app.last_seen.clone().keep_stored(app.database.clone(), stop.clone()));
         let (database, clock, wake) = (app.database.clone(), Arc::clone(&app.clock), app.wake.clone());
-        lifecycle.spawn("denied_calls", writer.run(database, clock, wake, stop.clone()));
-        lifecycle.spawn("outbox_relay", relay.run(stop, RELAY_DRAIN));
+        lifecycle.spawn("denied_calls", writer.run(database, clock, wake, stop));
 
         let policy = MethodPolicy::new(rpc::POLICY)
             .hot(rpc::HOT)

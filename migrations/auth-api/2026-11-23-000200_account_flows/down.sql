@@ -1,5 +1,6 @@
 DROP TABLE data_exports;
 DROP TABLE idempotency_keys;
+DROP TABLE stolen_sessions;
 DROP TABLE pending_revocations;
 DROP TABLE email_changes;
 DROP TABLE login_challenges;

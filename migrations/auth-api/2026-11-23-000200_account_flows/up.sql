@@ -152,6 +152,15 @@ CREATE TABLE pending_revocations (
     created_at   timestamptz NOT NULL
 );
 
+-- Sessions that were stolen and whose owner was told so: once.
+CREATE TABLE stolen_sessions (
+    session_id uuid        PRIMARY KEY,
+    user_id    uuid        NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    told_at    timestamptz NOT NULL
+);
+CREATE INDEX stolen_sessions_by_user ON stolen_sessions (user_id);
+CREATE INDEX stolen_sessions_told_at ON stolen_sessions (told_at);
+
 -- Answers to repeat when a request comes again with the same Idempotency-Key.
 CREATE TABLE idempotency_keys (
     -- SHA-256 of route, caller and key.

@@ -18,6 +18,8 @@ CREATE TABLE messages (
     deferrals         integer     NOT NULL DEFAULT 0,
     -- How often it may have been taken without our knowing, since it was queued.
     ambiguous         integer     NOT NULL DEFAULT 0,
+    -- How often a worker took it and did not say what came of it, since it was queued: nearly always because its process died.
+    crashes           integer     NOT NULL DEFAULT 0,
     provider          text,
     last_reply        text,
     -- Why it failed, a code; only while it is failed.
@@ -33,7 +35,8 @@ CREATE TABLE messages (
     claimed_at        timestamptz,
     -- Not to be tried before; only while it is deferred.
     retry_at          timestamptz,
-    -- When the command was put into its queue again because it seemed to be lost.
+    -- When the command was put into its queue again because it seemed to be lost, or until when the broker holds it; some time after this it
+    -- is taken for lost.
     revived_at        timestamptz,
     CONSTRAINT messages_claimed CHECK ((state = 'sending') = (claimed_at IS NOT NULL)),
     CONSTRAINT messages_deferred CHECK ((state = 'deferred') = (retry_at IS NOT NULL)),

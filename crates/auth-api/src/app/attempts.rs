@@ -9,7 +9,10 @@ use turns::Turn;
 
 use crate::{
     app::dependency::DependencyError,
-    domain::attempts::{Attempts, Budget, NotNow},
+    domain::{
+        attempts::{Attempts, Budget, NotNow},
+        email_address::EmailAddress,
+    },
     state::AppState,
     store::attempts,
 };
@@ -22,6 +25,12 @@ pub struct Reserved {
     pub budget: &'static Budget,
     key: Vec<u8>,
     _turn: Turn,
+}
+
+/// The key by which password attempts at an address are counted.
+#[must_use]
+pub fn password_key(state: &AppState, email: &EmailAddress) -> Vec<u8> {
+    state.identifier_key.mac("password_attempts", email.as_str().as_bytes()).to_vec()
 }
 
 /// Reserves one attempt with `key` in a transaction of its own; the reservation outlives whatever becomes of the request.

@@ -16,9 +16,8 @@ use session_verifier::Session;
 use crate::{
     app::{
         dependency::{DependencyError, depends_on_the_outside},
-        enable_totp::lock_unchanged,
         mail_allowance, notices, outgoing_mail,
-        step_up::{Proof, StepUpError, prove},
+        step_up::{Proof, StepUpError, lock_unchanged, prove},
     },
     domain::{
         bearer_secret::OneTimeToken,

@@ -13,14 +13,12 @@ use crate::{
     app::{
         begin_session::{DEVICE_LIFETIME, LoggedIn, remember_browser},
         dependency::{DependencyError, depends_on_the_outside},
-        enable_totp::lock_unchanged,
         forget_pending::forget_pending,
-        password_login::METHOD_PASSWORD,
         password_rules,
         reset_password::tell_owner,
         revocation,
-        second_factor::METHOD_OTP,
-        step_up::{Proof, StepUpError, prove},
+        step_up::{Proof, StepUpError, lock_unchanged, prove},
+        verify_second_factor::full_proof,
     },
     clients::sessions::{IssuedTokens, NewSession, SessionCredential},
     domain::{
@@ -153,14 +151,13 @@ async fn begin(
     let has_second_factor = totp_factors::exists(&mut *state.database.connection().await?, user.id).await?;
     let mut sessions = state.sessions.list(user.id).await?.into_iter();
     let current = sessions.find(|session| session.id == caller.session_id());
-    let methods: &[&str] =
-        if has_second_factor { &[METHOD_PASSWORD, METHOD_OTP] } else { &[METHOD_PASSWORD] };
+    let (methods, aal) = full_proof(has_second_factor);
     let session = NewSession {
         user_id: user.id,
         roles: user.roles.clone(),
         permissions: permission::permissions_of(&user.roles),
-        methods: methods.iter().map(|&method| method.to_owned()).collect(),
-        aal: if has_second_factor { 2 } else { 1 },
+        methods,
+        aal,
         authenticated_at: None,
         remember_me: current
             .as_ref()

@@ -10,9 +10,9 @@ use service_error::{ErrorKind, ServiceError};
 
 use crate::{
     app::{
+        attempts::password_key,
         dependency::{DependencyError, depends_on_the_outside},
         notices,
-        password_login::attempts_key,
     },
     domain::{
         attempts::PASSWORD,
@@ -108,7 +108,7 @@ pub async fn confirm_email_change(
             return Err(EmailLinkError::Taken);
         }
         // Whoever guessed at the address before it was this account's must not have locked its owner out.
-        attempts::clear(conn, &PASSWORD, &attempts_key(state, &change.new_email)).await?;
+        attempts::clear(conn, &PASSWORD, &password_key(state, &change.new_email)).await?;
         tell_old_address(conn, state, &user, &change, &undo).await?;
         let fact = Fact::by_user(user.id, UserEmailChanged {}).from_client(client.clone());
         Ok(outbox::append_fact(conn, state.fact(Some(user.id), fact)).await?)

@@ -143,7 +143,11 @@ async fn do_next(state: &AppState) -> bool {
         let mut taken = None;
         let result = conn.transaction(async |conn| take_and_do(conn, state, &mut taken).await).await;
         match (result, taken) {
-            (Ok(()), taken) => Ok(taken.is_some()),
+            (Ok(()), None) => Ok(false),
+            (Ok(()), Some(_)) => {
+                state.outbox.wake();
+                Ok(true)
+            }
             (Err(error), None) => Err(error),
             (Err(error), Some(row)) => {
                 postpone(&mut conn, state, &row, &error).await?;
@@ -173,9 +177,7 @@ async fn take_and_do(
     let plain = plain.map_err(|_| DeferredError::Unreadable)?;
     let Sealed { request, client } = serde_json::from_slice(&plain).map_err(|_| DeferredError::Unreadable)?;
     handle(conn, state, request, &client).instrument(span).await?;
-    deferred_requests::delete(conn, row.id).await?;
-    state.outbox.wake();
-    Ok(())
+    Ok(deferred_requests::delete(conn, row.id).await?)
 }
 
 async fn handle(

@@ -16,10 +16,9 @@ use session_verifier::Session;
 use crate::{
     app::{
         dependency::{DependencyError, depends_on_the_outside},
-        enable_totp::lock_unchanged,
         forget_pending::forget_pending,
         outgoing_mail, revocation,
-        step_up::{self, Proof, StepUpError},
+        step_up::{self, Proof, StepUpError, lock_unchanged},
     },
     domain::{bearer_secret::OneTimeToken, user::User},
     state::AppState,

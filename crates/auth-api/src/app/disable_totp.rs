@@ -13,9 +13,10 @@ use session_verifier::Session;
 use crate::{
     app::{
         dependency::{DependencyError, depends_on_the_outside},
-        enable_totp::lock_unchanged,
-        notices, revocation,
-        step_up::{Proof, StepUpError, prove},
+        notices,
+        recovery_codes::tell_owner as tell_of_codes,
+        revocation,
+        step_up::{Proof, StepUpError, lock_unchanged, prove},
         trusted_devices,
     },
     domain::user::User,
@@ -119,22 +120,54 @@ async fn take_away(
     Ok(revocation::decide(conn, state, user.id, Some(caller.session_id()), REASON).await?)
 }
 
+/// What [`forget_since`] took away.
+#[must_use = "the owner must hear of it"]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forgotten {
+    /// There was nothing of an intruder's.
+    Nothing,
+    /// Codes for a second factor that stays.
+    RecoveryCodes,
+    /// A second factor, with its codes.
+    SecondFactor,
+}
+
 /// Takes away a second factor that was set up at `since` or later, when an intruder may have been in the account, with its recovery codes, and codes
-/// that were made since for an older one; says whether the factor was taken away. The caller tells the owner, and begins another credential epoch.
+/// that were made since for an older one. The caller tells the owner, and begins another credential epoch.
 pub async fn forget_since(
     conn: &mut AsyncPgConnection,
     state: &AppState,
     user: UserId,
     since: DateTime<Utc>,
     client: &Client,
-) -> Result<bool, DependencyError> {
+) -> Result<Forgotten, DependencyError> {
     if !totp_factors::delete_since(conn, user, since).await? {
-        recovery_codes::delete_since(conn, user, since).await?;
-        return Ok(false);
+        let had_codes = recovery_codes::delete_since(conn, user, since).await?;
+        return Ok(if had_codes { Forgotten::RecoveryCodes } else { Forgotten::Nothing });
     }
     recovery_codes::delete_all(conn, user).await?;
     record(conn, state, user, client).await?;
-    Ok(true)
+    Ok(Forgotten::SecondFactor)
+}
+
+impl Forgotten {
+    /// Tells the owner, `user`.
+    pub async fn tell_owner(
+        self,
+        conn: &mut AsyncPgConnection,
+        state: &AppState,
+        user: &User,
+        client: &Client,
+    ) -> Result<(), DependencyError> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::RecoveryCodes => {
+                let secure_link = notices::secure_link(conn, state, user).await?;
+                tell_of_codes(conn, state, user, 0, secure_link, client).await
+            }
+            Self::SecondFactor => tell_owner(conn, state, user, client).await,
+        }
+    }
 }
 
 async fn record(
@@ -148,7 +181,7 @@ async fn record(
 }
 
 /// Tells the owner that no second factor is asked for any more.
-pub async fn tell_owner(
+async fn tell_owner(
     conn: &mut AsyncPgConnection,
     state: &AppState,
     user: &User,

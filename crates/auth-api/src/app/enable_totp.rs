@@ -20,7 +20,7 @@ use crate::{
         dependency::{DependencyError, depends_on_the_outside},
         notices, recovery_codes, revocation,
         second_factor::{self, AAL_MULTI_FACTOR, METHOD_MFA, METHOD_OTP, SecondFactorError},
-        step_up::{Proof, StepUpError, prove},
+        step_up::{Proof, StepUpError, lock_unchanged, prove},
         trusted_devices,
     },
     clients::sessions::IssuedAccess,
@@ -230,14 +230,4 @@ async fn enable(
 
 fn enrolment_binding(user: &User) -> Vec<u8> {
     format!("totp_enrolments/{}", user.id).into_bytes()
-}
-
-/// The account of `proved`, locked, if it is still what it was when its owner proved who they are.
-pub async fn lock_unchanged(conn: &mut AsyncPgConnection, proved: &User) -> Result<User, StepUpError> {
-    let current = users::lock(conn, proved.id).await?.filter(User::is_open).ok_or(StepUpError::Gone)?;
-    if current.credential_epoch == proved.credential_epoch {
-        Ok(current)
-    } else {
-        Err(StepUpError::ReauthRequired)
-    }
 }

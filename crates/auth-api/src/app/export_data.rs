@@ -16,8 +16,7 @@ use zeroize::Zeroizing;
 use crate::{
     app::{
         dependency::{DependencyError, depends_on_the_outside},
-        enable_totp::lock_unchanged,
-        step_up::{self, Proof, StepUpError},
+        step_up::{self, Proof, StepUpError, lock_unchanged},
     },
     clients::{
         audit::{Activity, AuditError},

@@ -214,15 +214,9 @@ async fn reserve(
             return Ok(Ok(reserved));
         }
     }
-    let key = attempts_key(state, &login.email);
+    let key = attempts::password_key(state, &login.email);
     let captcha_passed = pass_captcha(state, login, &key, client, admission).await?;
     Ok(attempts::reserve(state, &PASSWORD, key, captcha_passed).await?)
-}
-
-/// The key by which password attempts at an address are counted.
-#[must_use]
-pub fn attempts_key(state: &AppState, email: &EmailAddress) -> Vec<u8> {
-    state.identifier_key.mac("password_attempts", email.as_str().as_bytes()).to_vec()
 }
 
 /// Whether the attempt may be made as far as the captcha goes: none is wanted, it was passed, or nobody can check it and delays have to do.
@@ -249,7 +243,6 @@ async fn pass_captcha(
     let checked = captcha::check(state, login.captcha_token.as_deref(), CaptchaAction::Login, client).await;
     match checked {
         Ok(()) | Err(DependencyError::Captcha(CaptchaError::Unavailable(_))) => {}
-        Err(DependencyError::Captcha(CaptchaError::Required)) if state.captcha.is_away() => {}
         Err(error) => return Err(LoginError::Dependency(error)),
     }
     *admission = Some(state.vault.admit().await?);

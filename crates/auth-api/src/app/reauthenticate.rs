@@ -5,9 +5,8 @@ use session_verifier::Session;
 
 use crate::{
     app::{
-        password_login::METHOD_PASSWORD,
-        second_factor::METHOD_OTP,
         step_up::{Proof, StepUpError, prove},
+        verify_second_factor::full_proof,
     },
     clients::sessions::IssuedAccess,
     state::AppState,
@@ -25,11 +24,7 @@ pub async fn reauthenticate(
         return Err(StepUpError::ReauthRequired);
     }
     let user = prove(state, caller, proof, "reauthenticate", client).await?;
-    let mut methods = vec![METHOD_PASSWORD.to_owned()];
     let has_second_factor = totp_factors::exists(&mut *state.database.connection().await?, user.id).await?;
-    if has_second_factor {
-        methods.push(METHOD_OTP.to_owned());
-    }
-    let aal = if has_second_factor { 2 } else { 1 };
+    let (methods, aal) = full_proof(has_second_factor);
     Ok(state.sessions.elevate(caller.session_id(), user.id, &methods, aal, client).await?)
 }

@@ -1,6 +1,6 @@
 //! Makes recovery codes, in place of all earlier ones.
 
-use auth_events::{Client, Fact, facts::MfaRecoveryCodesGenerated};
+use auth_events::{Client, Fact, commands::MailParameters, facts::MfaRecoveryCodesGenerated};
 use auth_ids::UserId;
 use diesel_async::AsyncConnection;
 use pg::AsyncPgConnection;
@@ -10,11 +10,14 @@ use crate::{
     app::{
         dependency::DependencyError,
         disable_totp::DisableTotpError,
-        enable_totp::lock_unchanged,
+        notices,
         second_factor::recovery_code_hash,
-        step_up::{Proof, StepUpError, prove},
+        step_up::{Proof, StepUpError, lock_unchanged, prove},
     },
-    domain::recovery_code::{COUNT, RecoveryCode},
+    domain::{
+        recovery_code::{COUNT, RecoveryCode},
+        user::User,
+    },
     state::AppState,
     store::{recovery_codes, totp_factors},
 };
@@ -37,7 +40,11 @@ pub async fn regenerate(
             if !totp_factors::exists(conn, user.id).await? {
                 return Err(DisableTotpError::NotEnabled);
             }
-            Ok(replace(conn, state, user.id, client).await?)
+            // Made before the codes, because it takes away what is newer than itself.
+            let secure_link = notices::secure_link(conn, state, &user).await?;
+            let codes = replace(conn, state, user.id, client).await?;
+            tell_owner(conn, state, &user, codes.len(), secure_link, client).await?;
+            Ok(codes)
         })
         .await?;
     state.outbox.wake();
@@ -59,4 +66,22 @@ pub async fn replace(
     let fact = Fact::by_user(user, MfaRecoveryCodesGenerated { count }).from_client(client.clone());
     outbox::append_fact(conn, state.fact(Some(user), fact)).await?;
     Ok(codes)
+}
+
+/// Tells the owner that their codes are others now, of which there are `count`.
+pub async fn tell_owner(
+    conn: &mut AsyncPgConnection,
+    state: &AppState,
+    user: &User,
+    count: usize,
+    secure_link: String,
+    client: &Client,
+) -> Result<(), DependencyError> {
+    let parameters = MailParameters::RecoveryCodesChanged {
+        display_name: user.display_name.clone(),
+        secure_link,
+        occasion: notices::occasion(state, client),
+        remaining: u32::try_from(count).unwrap_or(u32::MAX),
+    };
+    notices::send(conn, state, user, &parameters).await
 }

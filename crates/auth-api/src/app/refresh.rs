@@ -3,7 +3,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use auth_events::{Client, commands::MailParameters};
-use auth_ids::UserId;
+use auth_ids::{SessionId, UserId};
 use diesel_async::AsyncConnection;
 use service_error::{ErrorKind, ServiceError};
 
@@ -11,10 +11,10 @@ use crate::{
     app::{dependency::DependencyError, notices},
     clients::sessions::{IssuedTokens, SessionsError},
     state::AppState,
-    store::users,
+    store::{stolen_sessions, users},
 };
 
-/// What session-service says of a token that was used before, and whose session it ended for that: once a session.
+/// What session-service says of a token that was used before, and whose session it ended for that.
 const REUSED: &str = "refresh_token_reused";
 
 /// Why there are no new tokens.
@@ -70,9 +70,9 @@ pub async fn refresh(
             state.metrics.refresh_success.inc();
             Ok(tokens)
         }
-        Err(SessionsError::Refused { reason, user_id, .. }) => {
-            if let Some(user) = user_id.filter(|_| reason == REUSED) {
-                tell_owner(state, user, client).await;
+        Err(SessionsError::Refused { reason, user_id, session_id }) => {
+            if let (Some(user), Some(session)) = (user_id, session_id) {
+                tell_owner(state, user, session, client).await;
             }
             Err(RefreshError::Refused(reason))
         }
@@ -80,9 +80,10 @@ pub async fn refresh(
     }
 }
 
-/// Tells the owner that a refresh token came back which nobody honest could still hold. Whoever holds it gets the same answer whether or not that works.
-async fn tell_owner(state: &AppState, user: UserId, client: &Client) {
-    match write_to_owner(state, user, client).await {
+/// Tells the owner that a refresh token came back which nobody honest could still hold, once a session. Whoever holds it gets the same answer whether or
+/// not that works; if it does not, the next token of the session that comes back is another chance.
+async fn tell_owner(state: &AppState, user: UserId, session: SessionId, client: &Client) {
+    match write_to_owner(state, user, session, client).await {
         Ok(()) => state.outbox.wake(),
         Err(error) => {
             tracing::error!(user.id = %user, "User {user} is not told that a session was stolen: {error}");
@@ -90,10 +91,18 @@ async fn tell_owner(state: &AppState, user: UserId, client: &Client) {
     }
 }
 
-async fn write_to_owner(state: &AppState, user: UserId, client: &Client) -> Result<(), DependencyError> {
+async fn write_to_owner(
+    state: &AppState,
+    user: UserId,
+    session: SessionId,
+    client: &Client,
+) -> Result<(), DependencyError> {
     let mut conn = state.database.connection().await?;
     conn.transaction(async |conn| {
         let Some(user) = users::find(conn, user).await? else { return Ok(()) };
+        if !stolen_sessions::note_told(conn, session, user.id, state.clock.now()).await? {
+            return Ok(());
+        }
         let parameters = MailParameters::SessionStolen {
             display_name: user.display_name.clone(),
             secure_link: notices::secure_link(conn, state, &user).await?,

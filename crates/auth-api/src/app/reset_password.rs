@@ -9,12 +9,11 @@ use service_error::{ErrorKind, FieldError, ServiceError};
 
 use crate::{
     app::{
+        attempts::password_key,
         begin_session::remember_browser,
         dependency::{DependencyError, depends_on_the_outside},
         forget_pending::forget_pending,
-        notices,
-        password_login::attempts_key,
-        password_rules, revocation,
+        notices, password_rules, revocation,
     },
     domain::{
         attempts::PASSWORD,
@@ -140,7 +139,7 @@ async fn replace(
     forget_pending(conn, user.id).await?;
     let device = remember_browser(conn, state, user.id).await?;
     // Whoever failed before failed at another password.
-    attempts::clear(conn, &PASSWORD, &attempts_key(state, &user.email)).await?;
+    attempts::clear(conn, &PASSWORD, &password_key(state, &user.email)).await?;
     let fact = Fact::by_user(user.id, UserPasswordReset {}).from_client(client.clone());
     outbox::append_fact(conn, state.fact(Some(user.id), fact)).await?;
     tell_owner(conn, state, &user, client).await?;

@@ -38,6 +38,8 @@ pub const METHOD_OTP: &str = "otp";
 pub const METHOD_MFA: &str = "mfa";
 /// The level of a password and a second factor.
 pub const AAL_MULTI_FACTOR: u32 = 2;
+/// The assurance level of a password alone.
+pub const AAL_SINGLE_FACTOR: u32 = 1;
 
 const PURPOSE_RECOVERY_CODE: &str = "recovery_code";
 const WAIT_SOON: Duration = Duration::from_secs(2);

@@ -124,10 +124,10 @@ async fn secure(
     let TakenBack { user, since, is_owners, is_open } = take_back(conn, state, user, told_at, client).await?;
     users::turn_password_off(conn, user.id, REASON, now).await?;
     forget_pending(conn, user.id).await?;
-    let totp_disabled = disable_totp::forget_since(conn, state, user.id, since, client).await?;
+    let forgotten = disable_totp::forget_since(conn, state, user.id, since, client).await?;
     // Nothing goes to the address of somebody else.
-    if totp_disabled && is_owners {
-        disable_totp::tell_owner(conn, state, &user, client).await?;
+    if is_owners {
+        forgotten.tell_owner(conn, state, &user, client).await?;
     }
     if is_open && is_owners {
         forgot_password::send_link(conn, state, &user).await?;

@@ -5,6 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use auth_events::{Client, Fact, facts::AuthReauthenticated};
 use chrono::TimeDelta;
 use diesel_async::AsyncConnection;
+use pg::AsyncPgConnection;
 use service_error::{ErrorKind, ServiceError};
 use session_verifier::Session;
 
@@ -12,8 +13,9 @@ use crate::{
     app::{
         attempts,
         dependency::{DependencyError, depends_on_the_outside},
-        password_login::{METHOD_PASSWORD, attempts_key, record_lock},
+        password_login::{METHOD_PASSWORD, record_lock},
         second_factor::{self, METHOD_OTP, SecondFactorError},
+        verify_second_factor::known_device,
     },
     domain::{
         attempts::{KNOWN_DEVICE, NotNow, PASSWORD},
@@ -22,7 +24,7 @@ use crate::{
         user::User,
     },
     state::AppState,
-    store::{known_devices, totp_factors, users},
+    store::{totp_factors, users},
 };
 
 /// How long after an authentication nothing more is asked for.
@@ -138,7 +140,8 @@ pub async fn prove(
         (true, otp) => otp,
         (false, _) => None,
     };
-    check_password(state, &user, password, proof.device.as_ref(), client).await?;
+    check_password(state, &user, password, proof.device.as_ref(), Occasion { caller, purpose, client })
+        .await?;
     let mut methods = vec![METHOD_PASSWORD.to_owned()];
     if let Some(otp) = otp {
         second_factor::present_code(state, &user, otp, client).await?;
@@ -149,23 +152,60 @@ pub async fn prove(
     Ok(user)
 }
 
+/// The account of `proved`, locked, if it is still what it was when its owner proved who they are.
+pub async fn lock_unchanged(conn: &mut AsyncPgConnection, proved: &User) -> Result<User, StepUpError> {
+    let current = users::lock(conn, proved.id).await?.filter(User::is_open).ok_or(StepUpError::Gone)?;
+    if current.credential_epoch == proved.credential_epoch {
+        Ok(current)
+    } else {
+        Err(StepUpError::ReauthRequired)
+    }
+}
+
+/// Who proves themselves, and what for.
+#[derive(Clone, Copy)]
+struct Occasion<'a> {
+    caller: &'a Session,
+    purpose: &'static str,
+    client: &'a Client,
+}
+
+impl Occasion<'_> {
+    /// The fact that the password did not do.
+    fn failed(self, user: &User, reason: &str) -> Fact<AuthReauthenticated> {
+        let detail = AuthReauthenticated {
+            methods: vec![METHOD_PASSWORD.to_owned()],
+            purpose: self.purpose.to_owned(),
+        };
+        let fact = Fact::by_user(user.id, detail).failed(reason);
+        fact.on("session", self.caller.session_id()).from_client(self.client.clone())
+    }
+}
+
 /// Compares the password; a failure counts like one of a login.
 async fn check_password(
     state: &AppState,
     user: &User,
     password: &PlainPassword,
     device: Option<&DeviceToken>,
-    client: &Client,
+    occasion: Occasion<'_>,
 ) -> Result<(), StepUpError> {
-    let (budget, key) = match device_of(state, user, device).await? {
-        Some(device) => (&KNOWN_DEVICE, device),
-        None => (&PASSWORD, attempts_key(state, &user.email)),
+    let (budget, key) = match known_device(state, user, device).await? {
+        Some(device) => (&KNOWN_DEVICE, device.id.as_bytes().to_vec()),
+        None => (&PASSWORD, attempts::password_key(state, &user.email)),
     };
     // Somebody with a session is no robot: delays do.
     let reserved = match attempts::reserve(state, budget, key, true).await? {
         Ok(reserved) => reserved,
-        Err(NotNow::Wait(wait)) => return Err(StepUpError::TooManyAttempts(wait)),
-        Err(NotNow::CaptchaWanted) => return Err(StepUpError::TooManyAttempts(TimeDelta::zero())),
+        Err(not_now) => {
+            let fact = state.fact(Some(user.id), occasion.failed(user, "too_many_attempts"));
+            outbox::append_fact(&mut *state.database.connection().await?, fact).await?;
+            state.outbox.wake();
+            return Err(StepUpError::TooManyAttempts(match not_now {
+                NotNow::Wait(wait) => wait,
+                NotNow::CaptchaWanted => TimeDelta::zero(),
+            }));
+        }
     };
     let outcome = match state.vault.verify(password, Some((user.id, &user.password))).await {
         Ok(outcome) => outcome,
@@ -178,33 +218,19 @@ async fn check_password(
         attempts::clear(&mut *state.database.connection().await?, &reserved).await?;
         return Ok(());
     }
-    let detail =
-        AuthReauthenticated { methods: vec![METHOD_PASSWORD.to_owned()], purpose: "step_up".to_owned() };
-    let fact = Fact::by_user(user.id, detail).failed("wrong_password").from_client(client.clone());
+    let fact = occasion.failed(user, if outcome.is_same() { "password_off" } else { "wrong_password" });
     let lock = reserved.attempts.just_locked(budget);
     let mut conn = state.database.connection().await?;
     conn.transaction(async |conn| {
         outbox::append_fact(conn, state.fact(Some(user.id), fact)).await?;
         match lock {
-            Some(lock) => record_lock(conn, state, Some(user), budget, lock, None, client).await,
+            Some(lock) => record_lock(conn, state, Some(user), budget, lock, None, occasion.client).await,
             None => Ok(()),
         }
     })
     .await?;
     state.outbox.wake();
     Err(StepUpError::InvalidCredentials)
-}
-
-/// The key of the browser's own budget, if it is one of the user's.
-async fn device_of(
-    state: &AppState,
-    user: &User,
-    device: Option<&DeviceToken>,
-) -> Result<Option<Vec<u8>>, StepUpError> {
-    let Some(device) = device else { return Ok(None) };
-    let mut conn = state.database.connection().await?;
-    let known = known_devices::find(&mut conn, &device.hash(), state.clock.now()).await?;
-    Ok(known.filter(|known| known.user_id == user.id).map(|known| known.id.as_bytes().to_vec()))
 }
 
 async fn record(

@@ -64,9 +64,8 @@ async fn undo(
     let restored = give_back(conn, state, user, change, client).await?;
     users::turn_password_off(conn, restored.id, REASON, state.clock.now()).await?;
     forget_pending(conn, restored.id).await?;
-    if disable_totp::forget_since(conn, state, restored.id, change.requested_at, client).await? {
-        disable_totp::tell_owner(conn, state, &restored, client).await?;
-    }
+    let forgotten = disable_totp::forget_since(conn, state, restored.id, change.requested_at, client).await?;
+    forgotten.tell_owner(conn, state, &restored, client).await?;
     if is_open_again(conn, state, &restored, client).await? {
         forgot_password::send_link(conn, state, &restored).await?;
     }

@@ -8,10 +8,10 @@ use service_error::{ErrorKind, FieldError, ServiceError};
 
 use crate::{
     app::{
+        attempts::password_key,
         begin_session::remember_browser,
         dependency::{DependencyError, depends_on_the_outside},
         forget_pending::forget_pending,
-        password_login::attempts_key,
         password_rules,
     },
     domain::{
@@ -149,7 +149,7 @@ pub async fn verify_email(
             users::activate(conn, user.id, new_password.as_deref(), same_browser, now).await?;
             forget_pending(conn, user.id).await?;
             // Whoever guessed at the address before it had an account must not have locked its owner out.
-            attempts::clear(conn, &PASSWORD, &attempts_key(state, &user.email)).await?;
+            attempts::clear(conn, &PASSWORD, &password_key(state, &user.email)).await?;
             let device = remember_browser(conn, state, user.id).await?;
             let fact = Fact::by_user(user.id, UserEmailVerified { same_browser }).from_client(client.clone());
             outbox::append_fact(conn, state.fact(Some(user.id), fact)).await?;

@@ -8,7 +8,7 @@ use crate::{
         dependency::DependencyError,
         login_challenge::{self, ChallengeError},
         password_login::METHOD_PASSWORD,
-        second_factor::{AAL_MULTI_FACTOR, Code, METHOD_MFA, METHOD_OTP},
+        second_factor::{AAL_MULTI_FACTOR, AAL_SINGLE_FACTOR, Code, METHOD_MFA, METHOD_OTP},
     },
     domain::{
         bearer_secret::{DeviceToken, LoginChallengeToken},
@@ -60,6 +60,16 @@ pub async fn needs_sessions(state: &AppState) -> Result<(), DependencyError> {
 #[must_use]
 pub fn methods() -> Vec<String> {
     [METHOD_PASSWORD, METHOD_OTP, METHOD_MFA].map(str::to_owned).to_vec()
+}
+
+/// How somebody authenticated who gave all that the account has, and the assurance level that this is.
+#[must_use]
+pub fn full_proof(has_second_factor: bool) -> (Vec<String>, u32) {
+    if has_second_factor {
+        (methods(), AAL_MULTI_FACTOR)
+    } else {
+        (vec![METHOD_PASSWORD.to_owned()], AAL_SINGLE_FACTOR)
+    }
 }
 
 /// The browser, if it logged in to the account before.

@@ -99,6 +99,12 @@ impl<K: SecretKind> BearerSecret<K> {
     }
 }
 
+impl<K> Clone for BearerSecret<K> {
+    fn clone(&self) -> Self {
+        Self { text: self.text.clone(), kind: self.kind }
+    }
+}
+
 impl<K: SecretKind> fmt::Debug for BearerSecret<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}…", K::PREFIX)

@@ -56,13 +56,16 @@ pub async fn charge(state: &AppState, client: &RequestClient, route: Route) -> R
     charge_all(state, client, route, None).await
 }
 
-/// [`charge`] for a refresh, and also to the session of the token, as far as it says which that is.
+/// [`charge`] for a refresh, and also to the session of the token, as far as it says which that is, at the client's address: anybody who has seen an
+/// access token knows the id of its session, and must not use up what its owner has.
 pub async fn charge_refresh(
     state: &AppState,
     client: &RequestClient,
     token: &SecretString,
 ) -> Result<(), RateLimited> {
-    charge_all(state, client, Route::Refresh, Some(session_of(token.expose_secret()))).await
+    let session = session_of(token.expose_secret());
+    let subject = format!("{session}:{}", address(&client.0, Scope::Host));
+    charge_all(state, client, Route::Refresh, Some(subject)).await
 }
 
 /// A key that is the same for all refresh tokens of a session. Nothing is proved by it.
@@ -100,12 +103,15 @@ async fn charge_all(
 }
 
 fn key(payer: Payer, client: &Client, subject: Option<&str>) -> Option<String> {
-    let address = |scope: Scope| client.ip.map_or_else(|| UNKNOWN_ADDRESS.to_owned(), |ip| scope.key(ip));
     match payer {
-        Payer::Host => Some(address(Scope::Host)),
-        Payer::Neighbourhood => Some(address(Scope::Neighbourhood)),
+        Payer::Host => Some(address(client, Scope::Host)),
+        Payer::Neighbourhood => Some(address(client, Scope::Neighbourhood)),
         Payer::Subject => subject.map(str::to_owned),
     }
+}
+
+fn address(client: &Client, scope: Scope) -> String {
+    client.ip.map_or_else(|| UNKNOWN_ADDRESS.to_owned(), |ip| scope.key(ip))
 }
 
 /// Audits a refusal, but not every one: whoever is refused must not be able to fill the log.

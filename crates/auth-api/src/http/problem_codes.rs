@@ -72,8 +72,9 @@ pub const PROBLEM_CODES: &[ProblemCode] = &[
     code(
         "captcha_invalid",
         400,
-        "The captcha's provider did not accept the answer, or it was given before.",
-        "Show the captcha again and send its new answer.",
+        "The captcha's provider did not accept the answer, or it was given before, for another action or on another host.",
+        "Show the captcha again and send its new answer. The widget must have the action of the request, `register`, `login`, `forgot` or `resend`, \
+         and be on a page of a host that the operator lists in `TURNSTILE_HOSTNAMES`.",
     ),
     code(
         "captcha_required",
@@ -204,13 +205,14 @@ pub const PROBLEM_CODES: &[ProblemCode] = &[
         "otp_invalid",
         400,
         "The security code is wrong, too old or used.",
-        "Ask for the next code of the authenticator app.",
+        "Ask for the next code of the authenticator app, or for another recovery code.",
     ),
     code(
         "otp_required",
         401,
         "The account has a second factor, and this needs a fresh proof of it.",
-        "Send `otp`, or call `/v1/auth/reauthenticate` with it and try again.",
+        "Send `otp` with the password: a code of the authenticator app, or a recovery code. Where a recent login is enough, the new access token of \
+         `/v1/auth/reauthenticate`, called with both, does as well.",
     ),
     code(
         "overloaded",
@@ -265,14 +267,11 @@ pub const PROBLEM_CODES: &[ProblemCode] = &[
     code(
         "reauth_required",
         401,
-        "The login is too long ago for this.",
-        "Call `/v1/auth/reauthenticate` and try again with the new access token.",
-    ),
-    code(
-        "recovery_code_invalid",
-        400,
-        "The recovery code is wrong or used.",
-        "Try another one of the list, or wait for the operator's help.",
+        "The password is missing, and the login is too long ago, was without the second factor, or is not enough here however recent it is; or the \
+         account's credentials changed meanwhile.",
+        "Send `password`, and `otp` where there is a second factor, with the request. `/v1/auth/change-email`, `/v1/auth/change-password` (there it is \
+         `currentPassword`), `/v1/auth/2fa/disable` and `/v1/auth/2fa/recovery-codes` always want them. Where a recent login is enough, the new access \
+         token of `/v1/auth/reauthenticate` does as well.",
     ),
     code(
         "refresh_reused",

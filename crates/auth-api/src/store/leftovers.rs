@@ -47,14 +47,27 @@ pub const LEFTOVERS: &[Leftovers] = &[
     ),
     leftovers("answers to repeat", "idempotency_keys", "expires_at <= $1", TimeDelta::zero()),
     leftovers("copies of users' data", "data_exports", "expires_at <= $1", TimeDelta::zero()),
-    // What locks something stays longer.
+    // Guesses that are made slowly must add up. Anybody can make a row for any address, so those of a few guesses do not stay for as long.
     leftovers(
-        "counters of few attempts",
+        "counters of few guesses at passwords",
         "attempts",
-        "updated_at < $1 AND consecutive < 5",
-        TimeDelta::days(1),
+        "scope = 'password' AND updated_at < $1 AND consecutive < 5",
+        TimeDelta::days(30),
     ),
-    leftovers("counters of old attempts", "attempts", "updated_at < $1", TimeDelta::days(180)),
+    // What turned something off stays until a success or a new credential.
+    leftovers(
+        "counters of old attempts",
+        "attempts",
+        "updated_at < $1 AND consecutive < 100",
+        TimeDelta::days(180),
+    ),
+    // Longer than session-service knows a session that has ended.
+    leftovers(
+        "sessions whose owner was told that they were stolen",
+        "stolen_sessions",
+        "told_at < $1",
+        TimeDelta::days(60),
+    ),
     leftovers("counters of mails", "mail_allowances", "updated_at < $1", TimeDelta::days(2)),
 ];
 

@@ -15,6 +15,7 @@ pub mod pending_revocations;
 pub mod recovery_codes;
 mod schema;
 pub mod sealed_columns;
+pub mod stolen_sessions;
 pub mod totp_enrolments;
 pub mod totp_factors;
 pub mod users;

@@ -51,17 +51,16 @@ pub async fn remaining(conn: &mut AsyncPgConnection, user: UserId) -> pg::Result
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// Forgets the codes that the user was given at `since` or later.
+/// Forgets the codes that the user was given at `since` or later; says whether there were any.
 pub async fn delete_since(
     conn: &mut AsyncPgConnection,
     user: UserId,
     since: DateTime<Utc>,
-) -> pg::Result<()> {
+) -> pg::Result<bool> {
     let given = recovery_codes::table
         .filter(recovery_codes::user_id.eq(user.into_untyped_uuid()))
         .filter(recovery_codes::created_at.ge(since));
-    diesel::delete(given).execute(conn).await?;
-    Ok(())
+    Ok(diesel::delete(given).execute(conn).await? > 0)
 }
 
 /// Forgets every code of the user.

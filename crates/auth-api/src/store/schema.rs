@@ -167,3 +167,11 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(totp_factors, users);
+
+diesel::table! {
+    stolen_sessions (session_id) {
+        session_id -> Uuid,
+        user_id -> Uuid,
+        told_at -> Timestamptz,
+    }
+}

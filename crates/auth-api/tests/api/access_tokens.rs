@@ -113,7 +113,9 @@ async fn tok_12_a_token_is_read_from_the_authorization_header_only_and_never_log
         problem(answer, 401, "missing_token").await;
     }
     for wrong in ["nonsense", "v4.public.AAAA", &"x".repeat(5_000), &format!("{access}x")] {
-        problem(me(&api, wrong).await, 401, "invalid_token").await;
+        let answer = me(&api, wrong).await;
+        assert_eq!(answer.headers()["www-authenticate"], "Bearer error=\"invalid_token\"");
+        problem(answer, 401, "invalid_token").await;
     }
     // A good one is not logged either, whatever else the address says.
     assert_eq!(api.get(&query).bearer_auth(&access).send().await.unwrap().status(), StatusCode::OK);

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use auth_api::app::maintenance::maintain_once;
 use auth_events::commands::MailTemplate;
 use chrono::TimeDelta;
 use clock::{Clock, ManualClock, SystemClock};
@@ -223,4 +224,25 @@ async fn while_a_login_waits(change: &str) {
     let refused: Value = problem(answer, 401, "invalid_credentials").await;
     assert_eq!(refused["detail"], "Email or password is incorrect.");
     assert_eq!(api.sessions.live(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_02_guesses_that_are_made_slowly_add_up_and_an_end_stays_one() {
+    let (api, clock) = with_clock().await;
+    for _ in 0..4 {
+        problem(api.login(EMAIL, WRONG).await, 401, "invalid_credentials").await;
+    }
+    let remembered = async |days: i64| {
+        clock.advance(TimeDelta::days(days));
+        maintain_once(&api.state).await.unwrap();
+        api.sql("SELECT coalesce(sum(consecutive), 0) FROM auth.attempts").await
+    };
+    assert_eq!(remembered(29).await, "4");
+    assert_eq!(remembered(2).await, "0");
+    problem(api.login(EMAIL, WRONG).await, 401, "invalid_credentials").await;
+    api.execute("UPDATE auth.attempts SET consecutive = 99").await;
+    assert_eq!(remembered(181).await, "0");
+    problem(api.login(EMAIL, WRONG).await, 401, "invalid_credentials").await;
+    api.execute("UPDATE auth.attempts SET consecutive = 100").await;
+    assert_eq!(remembered(1000).await, "100");
 }

@@ -185,7 +185,7 @@ async fn cap_04_while_the_provider_is_away_nobody_registers_and_the_answer_comes
     problem(register(&api, good_token()).await, 503, "captcha_unavailable").await;
     assert_eq!(turnstile.verifications(), 2 * faults.len());
     assert!(metric(&api, "captcha_challenges_total", "unavailable") > 5.0);
-    problem(register(&api, "").await, 400, "captcha_required").await;
+    problem(register(&api, "").await, 503, "captcha_unavailable").await;
     assert_eq!(registrations(&api).await, "0");
     assert!(api.facts("auth.captcha").await.is_empty(), "the clients did nothing wrong");
 }

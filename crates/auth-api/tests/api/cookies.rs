@@ -77,6 +77,10 @@ async fn web_01_the_device_cookie_is_for_nobody_else() {
     let (value, attributes) = set_cookie(&answer, "__Host-device");
     assert!(value.starts_with("fad_"), "{value}");
     assert_eq!(attributes, ["HttpOnly", "Max-Age=15552000", "Path=/", "SameSite=Strict", "Secure"]);
+
+    // A browser that is known stays known for as long after each login.
+    let again = login(&api).header(header::COOKIE, format!("__Host-device={value}")).send().await.unwrap();
+    assert_eq!(set_cookie(&again, "__Host-device"), (value, attributes));
 }
 
 #[tokio::test(flavor = "multi_thread")]

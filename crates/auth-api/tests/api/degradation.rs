@@ -174,18 +174,23 @@ fn solved(action: &str) -> String {
     format!("{action}@app.example.test:{}", auth_ids::Uuid::now_v7().simple())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn cap_04_while_the_captcha_provider_is_away_logins_go_on_with_delays_only() {
-    let turnstile = FakeTurnstile::start("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let api = with_captcha(&turnstile).await;
+/// An account of whoever solved a captcha.
+async fn verified_account(api: &TestApi) {
     let mut request = registration(EMAIL);
     request["captchaToken"] = solved("register").into();
-    let registered = body(answer_to(&api, REGISTER, &request).await).await;
+    let registered = body(answer_to(api, REGISTER, &request).await).await;
     let proof = json!({
         "token": api.verification_token(EMAIL).await,
         "registrationHandle": token(&registered, "registrationHandle"),
     });
-    assert_eq!(answer_to(&api, "/v1/auth/verify-email", &proof).await.status(), StatusCode::OK);
+    assert_eq!(answer_to(api, "/v1/auth/verify-email", &proof).await.status(), StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cap_04_while_the_captcha_provider_is_away_logins_go_on_with_delays_only() {
+    let turnstile = FakeTurnstile::start("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let api = with_captcha(&turnstile).await;
+    verified_account(&api).await;
 
     turnstile.set_fault(Some(TurnstileFault::Stall));
     for (path, mut request, action) in [
@@ -208,7 +213,7 @@ async fn cap_04_while_the_captcha_provider_is_away_logins_go_on_with_delays_only
     for _ in 0..3 {
         problem(login("not the right password", None).await, 401, "invalid_credentials").await;
     }
-    // As far as anybody knows the provider is there: only one who has an answer of it, whatever it is worth, makes us ask.
+    // As far as anybody knows the provider is there.
     problem(login(PASSWORD, None).await, 400, "captcha_required").await;
     assert_eq!(login(PASSWORD, Some(solved("login"))).await.status(), StatusCode::OK);
 
@@ -229,6 +234,23 @@ async fn cap_04_while_the_captcha_provider_is_away_logins_go_on_with_delays_only
         problem(login("not the right password", None).await, 401, "invalid_credentials").await;
     }
     problem(login(PASSWORD, None).await, 429, "too_many_attempts").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cap_04_a_provider_whose_widget_no_page_can_show_keeps_nobody_out() {
+    let turnstile = FakeTurnstile::start("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let api = with_captcha(&turnstile).await;
+    verified_account(&api).await;
+    turnstile.set_fault(Some(TurnstileFault::ServerError));
+    for _ in 0..3 {
+        problem(api.login(EMAIL, "not the right password").await, 401, "invalid_credentials").await;
+    }
+    // Nobody has a token, so nobody's token tells that there is nobody to check it.
+    problem(api.login(EMAIL, PASSWORD).await, 400, "captcha_required").await;
+    eventually("a login without a token", NOTICED_WITHIN, async || {
+        (api.login(EMAIL, PASSWORD).await.status() == StatusCode::OK).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -49,6 +49,7 @@ struct State {
     validations: usize,
     revocations_of_all: Vec<RevocationOfAll>,
     unavailable: bool,
+    next_answer_lost: bool,
 }
 
 /// A call of `RevokeUserSessions` that was answered.
@@ -72,6 +73,8 @@ struct FakeSession {
     created_at: DateTime<Utc>,
     last_seen_at: DateTime<Utc>,
     live: bool,
+    /// Whether it ended because a spent refresh token came back.
+    stolen: bool,
     generation: u32,
 }
 
@@ -98,12 +101,16 @@ impl ServiceError for Refusal {
 }
 
 fn refused(reason: &'static str) -> Status {
+    refused_saying(reason, Vec::new())
+}
+
+fn refused_saying(reason: &'static str, metadata: Vec<(&'static str, String)>) -> Status {
     let kind = match reason {
         "session_not_found" => ErrorKind::NotFound,
         "database_unavailable" => ErrorKind::Unavailable,
         _ => ErrorKind::Unauthenticated,
     };
-    service_error::into_status(&Refusal { kind, reason, metadata: vec![] })
+    service_error::into_status(&Refusal { kind, reason, metadata })
 }
 
 impl FakeSessions {
@@ -119,6 +126,7 @@ impl FakeSessions {
             validations: 0,
             revocations_of_all: Vec::new(),
             unavailable: false,
+            next_answer_lost: false,
         })));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -135,6 +143,11 @@ impl FakeSessions {
     /// How many sessions are live.
     pub fn live(&self) -> usize {
         self.state().sessions.values().filter(|session| session.live).count()
+    }
+
+    /// The next reuse of a refresh token ends the session, and nobody hears why.
+    pub fn lose_next_answer(&self) {
+        self.state().next_answer_lost = true;
     }
 
     /// From now on every call answers UNAVAILABLE, and nobody is told of revocations, or all is well again.
@@ -404,6 +417,7 @@ impl SessionService for FakeSessions {
             created_at: now,
             last_seen_at: now,
             live: true,
+            stolen: false,
             generation: 1,
         };
         state.sessions.insert(id, session);
@@ -431,17 +445,17 @@ impl SessionService for FakeSessions {
         let now = state.clock.now();
         let id = state.named_by(&token).ok_or_else(|| refused("refresh_token_invalid"))?;
         let session = state.sessions.get_mut(&id).unwrap();
+        let owner = vec![("user_id", session.user_id.clone()), ("session_id", id.to_string())];
         if !session.live {
-            return Err(refused("session_ended"));
+            let metadata = if session.stolen { owner } else { Vec::new() };
+            return Err(refused_saying("session_ended", metadata));
         }
         if !token.starts_with(&format!("{}-", session.generation)) {
-            let metadata = vec![("user_id", session.user_id.clone()), ("session_id", id.to_string())];
+            session.stolen = true;
             state.end(id);
-            return Err(service_error::into_status(&Refusal {
-                kind: ErrorKind::Unauthenticated,
-                reason: "refresh_token_reused",
-                metadata,
-            }));
+            let is_lost = std::mem::take(&mut state.next_answer_lost);
+            let reason = if is_lost { "database_unavailable" } else { "refresh_token_reused" };
+            return Err(refused_saying(reason, owner));
         }
         session.generation += 1;
         session.seen(device, now);

@@ -123,3 +123,26 @@ async fn limits_are_counted_in_redis() {
     // Around an outage a key may get up to twice its quota, and an answer of Redis that is late is one.
     assert!((10..=20).contains(&passed), "{passed}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_registration_is_limited_before_its_password_is_judged() {
+    let api = limited().await;
+    let weak = json!({"email": "ada@example.test", "password": "password123"});
+    let register = async || post(&api, "/v1/auth/register", "203.0.113.9", &weak).await.status();
+    for _ in 0..60 {
+        assert_eq!(register().await, StatusCode::UNPROCESSABLE_ENTITY);
+    }
+    assert_eq!(register().await, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_knows_the_id_of_a_session_keeps_nobody_from_refreshing() {
+    let api = limited().await;
+    let junk = json!({"refreshToken": format!("far_{}", "A".repeat(80))});
+    let refresh = async |from: &str| post(&api, "/v1/auth/refresh", from, &junk).await.status();
+    for _ in 0..60 {
+        assert_eq!(refresh("203.0.113.9").await, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(refresh("203.0.113.9").await, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refresh("203.0.113.10").await, StatusCode::UNAUTHORIZED, "the owner's is another address");
+}

@@ -54,6 +54,7 @@ fn one_time_token(mail: &MailParameters) -> Option<String> {
         | MailParameters::TotpEnabled { secure_link, .. }
         | MailParameters::TotpDisabled { secure_link, .. }
         | MailParameters::RecoveryCodeUsed { secure_link, .. }
+        | MailParameters::RecoveryCodesChanged { secure_link, .. }
         | MailParameters::SessionStolen { secure_link, .. } => token_of(secure_link, "secure-account"),
         MailParameters::AccountDeletion { restore_link, .. } => token_of(restore_link, "restore-account"),
         MailParameters::AlreadyRegistered { .. }

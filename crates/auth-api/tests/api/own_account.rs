@@ -180,4 +180,7 @@ async fn a_copy_of_ones_data_waits_for_the_services_it_needs() {
     let query = "/v1/auth/activity?limit=0";
     problem(send(&api, Method::GET, query, &token, None).await, 400, "invalid_request").await;
     assert_eq!(api.facts("user.data_exported").await.len(), 1);
+
+    api.execute("UPDATE auth.data_exports SET document = 'written'").await;
+    assert_eq!(body(order().await).await["status"], "ready");
 }

@@ -45,6 +45,26 @@ async fn the_password_opens_a_window_of_five_minutes() {
     let facts = api.facts("auth.reauthenticated").await;
     let outcomes: Vec<&Value> = facts.iter().map(|fact| &fact["data"]["outcome"]).collect();
     assert_eq!(outcomes, ["failure", "success"]);
+    for fact in &facts {
+        assert_eq!(fact["data"]["detail"]["purpose"], "reauthenticate");
+        assert_eq!(fact["data"]["target"]["kind"], "session");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_at_the_password_with_a_session_waits_and_is_on_record() {
+    let (api, _clock) = start().await;
+    api.verified_account(EMAIL).await;
+    let access = token(&api.login_tokens(EMAIL).await, "accessToken");
+    let wrong = json!({"password": "another wrong password"});
+    for _ in 0..5 {
+        problem(reauthenticate(&api, &access, &wrong).await, 401, "invalid_credentials").await;
+    }
+    problem(reauthenticate(&api, &access, &wrong).await, 429, "too_many_attempts").await;
+    let facts = api.facts("auth.reauthenticated").await;
+    let reasons: Vec<&Value> = facts.iter().map(|fact| &fact["data"]["reason"]).collect();
+    assert_eq!(reasons.iter().filter(|reason| **reason == "wrong_password").count(), 5);
+    assert_eq!(reasons.last().unwrap(), &"too_many_attempts");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use crate::{
         RECOVERY_LOGIN, STEP, VERIFY, anywhere, by, start, token,
     },
     harness::{PASSWORD, body, problem},
+    mail_links::device_cookie,
 };
 
 const STATUS: &str = "/v1/auth/2fa";
@@ -86,10 +87,7 @@ async fn a_trusted_browser_needs_no_code_for_thirty_days() {
         json!({"challengeId": account.challenge().await, "otp": account.app.code(), "trustDevice": true});
     let answer = anywhere(&account.api, VERIFY).json(&request).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
-    let cookies = answer.headers().get_all("set-cookie").iter();
-    let cookie =
-        cookies.map(|cookie| cookie.to_str().unwrap()).find(|cookie| cookie.starts_with("__Host-device="));
-    let cookie = cookie.unwrap().split(';').next().unwrap().to_owned();
+    let cookie = device_cookie(&answer).unwrap();
     assert_eq!(account.api.facts("mfa.device_trusted").await.len(), 1);
     let login = async |cookie: &str| {
         let request = json!({"email": EMAIL, "password": PASSWORD});
@@ -108,7 +106,7 @@ async fn a_trusted_browser_needs_no_code_for_thirty_days() {
     let request =
         json!({"challengeId": account.challenge().await, "otp": account.app.code(), "trustDevice": true});
     let again = anywhere(&account.api, VERIFY).header("cookie", &cookie).json(&request).send().await.unwrap();
-    assert!(!again.headers().contains_key("set-cookie"), "the browser is known");
+    assert_eq!(device_cookie(&again).as_ref(), Some(&cookie), "the browser is known");
     assert_eq!(login(&cookie).await["requires2fa"], false);
     account.clock.advance(STEP);
     let proof = json!({"password": PASSWORD, "otp": account.app.code()});

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use auth_events::commands::MailTemplate;
+use auth_events::commands::{MailParameters, MailTemplate};
 use chrono::TimeDelta;
 use clock::ManualClock;
 use futures::future::join_all;
@@ -193,8 +193,36 @@ async fn recovery_codes_that_were_made_since_are_worth_nothing() {
     let made = by(api, &api.sessions.renewed(&intruder), RECOVERY_CODES, Some(&proof)).await;
     assert_eq!(made.status(), StatusCode::OK);
     assert_ne!(api.sql("SELECT count(*) FROM auth.recovery_codes").await, "0");
+    assert_eq!(codes_told_of(api).await, [10]);
 
     assert_eq!(follow(api, SECURE, &secure).await.status(), StatusCode::OK);
+    assert_eq!(codes_told_of(api).await, [10, 0]);
     assert_eq!(api.sql("SELECT count(*) FROM auth.recovery_codes").await, "0");
     assert_eq!(api.sql("SELECT count(*) FROM auth.totp_factors").await, "1", "it is older");
+}
+
+/// On the clock of the machine, as above.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_link_that_tells_of_new_recovery_codes_takes_them_away() {
+    let api = TestApi::start().await;
+    let intruder = intruded(&api).await;
+    let now = Arc::new(ManualClock::new(api.state.clock.now()));
+    let (app, ..) = set_up(&api, &now, &intruder).await;
+    let proof = json!({"password": PASSWORD, "otp": app.code()});
+    let made = by(&api, &api.sessions.renewed(&intruder), RECOVERY_CODES, Some(&proof)).await;
+    assert_eq!(made.status(), StatusCode::OK);
+    let secure = newest_token(&api, EMAIL, MailTemplate::RecoveryCodesChanged).await;
+    assert_eq!(follow(&api, SECURE, &secure).await.status(), StatusCode::OK);
+    assert_eq!(api.sql("SELECT count(*) FROM auth.recovery_codes").await, "0");
+    assert_eq!(api.sql("SELECT count(*) FROM auth.totp_factors").await, "1", "it is older than the mail");
+}
+
+/// How many recovery codes there are, as the owner heard each time that they changed.
+async fn codes_told_of(api: &TestApi) -> Vec<u32> {
+    let mails = mails_to(api, EMAIL, MailTemplate::RecoveryCodesChanged).await;
+    let told = mails.iter().map(|mail| match mail {
+        MailParameters::RecoveryCodesChanged { remaining, .. } => *remaining,
+        other => panic!("{other:?}"),
+    });
+    told.collect()
 }

@@ -1,7 +1,11 @@
+use auth_events::commands::MailTemplate;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{PASSWORD, TestApi, body, problem};
+use crate::{
+    harness::{PASSWORD, TestApi, body, problem},
+    mail_links::mails_to,
+};
 
 const EMAIL: &str = "ada@example.test";
 
@@ -64,6 +68,21 @@ async fn refresh_rotates_and_reuse_ends_the_session() {
     )
     .await;
     api.until_refused(tokens["accessToken"].as_str().unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owner_of_a_stolen_session_hears_of_it_once_even_if_the_first_answer_was_lost() {
+    let api = TestApi::start().await;
+    let tokens = logged_in(&api).await;
+    let first = json!({"refreshToken": tokens["refreshToken"]});
+    assert_eq!(api.post("/v1/auth/refresh", &first).await.status(), StatusCode::OK);
+    api.sessions.lose_next_answer();
+    problem(api.post("/v1/auth/refresh", &first).await, 503, "unavailable").await;
+    assert!(mails_to(&api, EMAIL, MailTemplate::SessionStolen).await.is_empty());
+    for _ in 0..3 {
+        problem(api.post("/v1/auth/refresh", &first).await, 401, "invalid_token").await;
+        assert_eq!(mails_to(&api, EMAIL, MailTemplate::SessionStolen).await.len(), 1);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,7 +36,7 @@ pub struct Message {
     /// The provider that was asked last.
     #[prost(string, tag = "15")]
     pub provider: ::prost::alloc::string::String,
-    /// While it is failed: refused, unrenderable or ambiguous.
+    /// While it is failed: refused, unrenderable, ambiguous or crashed.
     #[prost(string, tag = "16")]
     pub failure: ::prost::alloc::string::String,
     /// While it is deferred.
@@ -195,7 +195,7 @@ pub struct RedriveRequest {
 pub struct RedriveResponse {
     #[prost(uint32, tag = "1")]
     pub redriven: u32,
-    /// Those of the ids that are no dead letters, or can be tried no more.
+    /// Those of the ids that are no dead letters, can be tried no more, or are being changed by somebody else right now.
     #[prost(string, repeated, tag = "2")]
     pub not_redriven: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
@@ -272,7 +272,7 @@ pub enum MessageState {
     Sent = 3,
     /// To be tried again later.
     Deferred = 4,
-    /// A provider refused it for good, or it cannot be rendered, or nobody knows whether it was taken.
+    /// A provider refused it for good, or it cannot be rendered, or nobody knows whether it was taken, or five workers died while they had it.
     Failed = 5,
     /// Its time was over before it could be sent.
     Expired = 6,
@@ -354,7 +354,7 @@ pub enum BreakerState {
     Closed = 1,
     /// It is passed over.
     Open = 2,
-    /// One mail tries whether it is back.
+    /// One mail tries whether it is back, or the next one will.
     HalfOpen = 3,
 }
 impl BreakerState {

@@ -650,7 +650,8 @@ pub mod session_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Exchanges a refresh token for a new pair. UNAUTHENTICATED with reason refresh_token_invalid, refresh_token_reused or
-        /// session_ended. With refresh_token_reused the metadata of ErrorInfo has user_id and session_id of the session that was ended.
+        /// session_ended. The metadata of ErrorInfo has user_id and session_id of a session that was ended because a token was reused, then and each
+        /// time that one of its tokens comes back.
         pub async fn refresh(
             &mut self,
             request: impl tonic::IntoRequest<super::RefreshRequest>,
@@ -993,7 +994,8 @@ pub mod session_service_server {
             tonic::Status,
         >;
         /// Exchanges a refresh token for a new pair. UNAUTHENTICATED with reason refresh_token_invalid, refresh_token_reused or
-        /// session_ended. With refresh_token_reused the metadata of ErrorInfo has user_id and session_id of the session that was ended.
+        /// session_ended. The metadata of ErrorInfo has user_id and session_id of a session that was ended because a token was reused, then and each
+        /// time that one of its tokens comes back.
         async fn refresh(
             &self,
             request: tonic::Request<super::RefreshRequest>,

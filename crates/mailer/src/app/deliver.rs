@@ -10,8 +10,10 @@ use crate::{
     domain::{
         claim::{Attempt, Claim},
         mail_command::MailCommand,
-        message::{Circumstances, MessageState, message_id_header},
+        message::{Circumstances, Message, MessageState, message_id_header},
+        retry_ladder,
         settlement::{Outcome, Reply, Settlement},
+        slow_domain,
     },
     mail::{
         composer::{ComposedMail, Envelope, Sender, compose},
@@ -23,8 +25,8 @@ use crate::{
     store::{attempts, messages, moves, transitions, upkeep},
 };
 
-/// How long a mail to a domain that is slow, and has enough under way, is put aside.
-const SLOW_DOMAIN_PAUSE: Duration = Duration::from_secs(5);
+/// How soon a message that another worker is sending is looked at again.
+const BUSY_PAUSE: Duration = Duration::from_secs(10);
 /// How soon a mail that another worker has is looked at again at the earliest.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -69,6 +71,9 @@ pub enum DeliverError {
     /// The database failed; no mail was sent.
     #[error("the state of the message cannot be read or written")]
     Database(#[from] pg::Error),
+    /// The database did not take the outcome of an attempt before somebody else might make the next one, which may send the mail again.
+    #[error("what came of the attempt cannot be written down, so the mail may be sent again")]
+    Unsettled(#[source] pg::Error),
 }
 
 pg::leaves_transactions!(DeliverError);
@@ -112,22 +117,32 @@ impl Postman {
     }
 
     async fn attempt(&self, command: &MailCommand, attempt: Attempt) -> Result<Delivery, DeliverError> {
-        let handover = match self.compose(command) {
+        let handover = self.hand_over(command, attempt).await;
+        let chance = rand::RngExt::random(&mut clock::secure_rng());
+        let settlement =
+            Settlement::of(&handover.outcome, attempt, self.clock.now(), command.expires_at, chance);
+        self.settle(command, attempt, settlement, &handover).await?;
+        Ok(self.delivery_after(command, settlement, &handover.outcome))
+    }
+
+    async fn hand_over(&self, command: &MailCommand, attempt: Attempt) -> Handover {
+        let nowhere = |outcome| Handover { outcome, provider: None, passed_over: Vec::new() };
+        if let Some(outcome) = Outcome::of_too_many_crashes(attempt) {
+            tracing::error!(
+                mail.id = %command.id, mail.crashes = attempt.crashes,
+                "Mail {} is given up: {} workers died while they had it", command.id, attempt.crashes
+            );
+            return nowhere(outcome);
+        }
+        match self.compose(command) {
             Ok(mail) => {
                 if attempt.number == 1 {
                     self.metrics.started(self.clock.now() - command.requested_at);
                 }
                 self.providers.send(&mail, command.expires_at, &self.stop).await
             }
-            Err(reply) => {
-                Handover { outcome: Outcome::Unrenderable(reply), provider: None, passed_over: Vec::new() }
-            }
-        };
-        let chance = rand::RngExt::random(&mut clock::secure_rng());
-        let settlement =
-            Settlement::of(&handover.outcome, attempt, self.clock.now(), command.expires_at, chance);
-        self.settle(command, attempt, settlement, &handover).await?;
-        Ok(self.delivery_after(command, settlement, &handover.outcome))
+            Err(reply) => nowhere(Outcome::Unrenderable(reply)),
+        }
     }
 
     fn delivery_after(&self, command: &MailCommand, settlement: Settlement, outcome: &Outcome) -> Delivery {
@@ -215,20 +230,22 @@ async fn without_attempt(
         return Ok(Claim::Expired);
     }
     let message = messages::find(conn, command.id).await?;
-    upkeep::note_seen(conn, command.id, now).await?;
-    Ok(match message {
-        Some(message) if message.state.is_some_and(|state| !state.is_over()) => {
-            let due = message.retry_at.filter(|retry_at| *retry_at > now);
-            let pause = due.and_then(|due| (due - now).to_std().ok());
-            let being_sent = message.state == Some(MessageState::Sending);
-            Claim::NotNow(pause.unwrap_or(if being_sent { BUSY_PAUSE } else { SLOW_DOMAIN_PAUSE }))
-        }
-        _ => Claim::Over,
-    })
+    let waiting = message.filter(|it| it.state.is_some_and(|state| !state.is_over()));
+    let Some(message) = waiting else { return Ok(Claim::Over) };
+    let pause = pause_before(&message, now);
+    upkeep::note_held(conn, command.id, now + retry_ladder::held_for(pause)).await?;
+    Ok(Claim::NotNow(pause))
 }
 
-/// How soon a message that another worker is sending is looked at again.
-const BUSY_PAUSE: Duration = Duration::from_secs(10);
+/// How long a message that cannot be taken is left alone.
+fn pause_before(message: &Message, now: DateTime<Utc>) -> Duration {
+    if message.state == Some(MessageState::Sending) {
+        return BUSY_PAUSE;
+    }
+    let due = message.retry_at.filter(|retry_at| *retry_at > now);
+    let until_due = due.and_then(|due| (due - now).to_std().ok());
+    until_due.unwrap_or_else(|| slow_domain::pause(now - message.created_at))
+}
 
 async fn end(
     conn: &mut AsyncPgConnection,

@@ -18,6 +18,8 @@ use crate::{
 const PERIOD: Duration = Duration::from_secs(30);
 /// How many messages one statement is about.
 const BATCH: i64 = 200;
+/// How many batches of one step one look is about; what is more waits for the next look.
+const MOST_BATCHES: u32 = 50;
 
 /// Looks after messages that nobody asks for any more.
 #[derive(Clone)]
@@ -48,11 +50,14 @@ impl Caretaker {
     /// Once: expires what was forgotten, drops commands that are good for nothing, deletes what is old, and puts into their queues what the broker
     /// seems to have lost.
     pub async fn look_after(&self) -> pg::Result<()> {
-        self.expire_forgotten().await?;
+        let mut batches = Batches::default();
+        while batches.go_on(self.expire_forgotten().await?) {}
         let now = self.clock.now();
         let mut conn = self.database.connection().await?;
-        upkeep::drop_dead_commands(&mut conn, now).await?;
-        upkeep::delete_ended(&mut conn, now - self.retention, BATCH).await?;
+        let mut batches = Batches::default();
+        while batches.go_on(upkeep::drop_dead_commands(&mut conn, now, BATCH).await?) {}
+        let mut batches = Batches::default();
+        while batches.go_on(upkeep::delete_ended(&mut conn, now - self.retention, BATCH).await?) {}
         for (state, count) in upkeep::count_unfinished(&mut conn).await? {
             self.metrics.messages(state, count);
         }
@@ -63,9 +68,11 @@ impl Caretaker {
         Ok(())
     }
 
-    async fn expire_forgotten(&self) -> pg::Result<()> {
+    /// How many of a batch expired.
+    async fn expire_forgotten(&self) -> pg::Result<usize> {
         let now = self.clock.now();
         let mut conn = self.database.connection().await?;
+        let mut count = 0;
         for id in upkeep::forgotten(&mut conn, now, BATCH).await? {
             let expired = conn
                 .transaction(async |conn| -> pg::Result<bool> {
@@ -77,11 +84,14 @@ impl Caretaker {
                     Ok(true)
                 })
                 .await?;
-            if expired && let Some(message) = messages::find(&mut conn, id).await? {
-                self.metrics.expired(&message.template);
+            if expired {
+                count += 1;
+                if let Some(message) = messages::find(&mut conn, id).await? {
+                    self.metrics.expired(&message.template);
+                }
             }
         }
-        Ok(())
+        Ok(count)
     }
 
     /// While anything waits in the lane's queue, what is overdue may be among it.
@@ -89,12 +99,19 @@ impl Caretaker {
         if !matches!(self.bus.queue_length(mailer_queue(lane)).await, Ok(0)) {
             return Ok(());
         }
+        let mut batches = Batches::default();
+        while batches.go_on(self.revive_batch(lane).await?) {}
+        Ok(())
+    }
+
+    /// How many of a batch the broker took.
+    async fn revive_batch(&self, lane: Lane) -> pg::Result<usize> {
         let now = self.clock.now();
         let mut conn = self.database.connection().await?;
         let overdue = upkeep::take_overdue(&mut conn, lane.name(), now, BATCH).await?;
         drop(conn);
         if overdue.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let count = overdue.len();
         tracing::warn!(
@@ -102,11 +119,41 @@ impl Caretaker {
             count,
             "Put {count} mails that are overdue into their queue again"
         );
-        for refused in
-            requeue::publish(&self.bus.publisher(), overdue).await.into_iter().filter_map(Result::err)
-        {
+        let published = requeue::publish(&self.bus.publisher(), overdue).await;
+        let taken = published.iter().filter(|result| result.is_ok()).count();
+        for refused in published.into_iter().filter_map(Result::err) {
             tracing::warn!(error = &refused as &dyn Error, "An overdue mail waits for the broker");
         }
-        Ok(())
+        Ok(taken)
+    }
+}
+
+/// How many batches of a step were done in this look.
+#[derive(Default)]
+struct Batches(u32);
+
+impl Batches {
+    /// Whether another batch comes after one of `done` messages: a full one leaves some behind. Never more than [`MOST_BATCHES`], so that no step keeps
+    /// the others waiting for ever.
+    fn go_on(&mut self, done: usize) -> bool {
+        self.0 += 1;
+        self.0 < MOST_BATCHES && i64::try_from(done).is_ok_and(|done| done >= BATCH)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_goes_on_while_batches_are_full_and_not_for_ever() {
+        let mut batches = Batches::default();
+        assert!(batches.go_on(200) && !batches.go_on(199));
+        let mut batches = Batches::default();
+        let mut count = 1;
+        while batches.go_on(200) {
+            count += 1;
+        }
+        assert_eq!(count, 50);
     }
 }

@@ -36,7 +36,7 @@ pub enum Selection {
 pub struct Redriven {
     /// How many are on their way again.
     pub count: usize,
-    /// Those that were asked for by id and are no dead letters, or can be tried no more.
+    /// Those that were asked for by id and are no dead letters, can be tried no more, or are being changed by somebody else right now.
     pub not_redriven: Vec<String>,
 }
 
@@ -63,10 +63,8 @@ pub async fn redrive(
     let publisher = bus.publisher();
     // Nothing is queued that could not be published.
     publisher.ready().await.map_err(|error| RedriveError::Broker(error.into()))?;
-    let mut queued = Vec::new();
-    for id in failed(database, &selection).await? {
-        queued.extend(requeue::queue(database, id, actor, clock.now()).await?);
-    }
+    let failed = failed(database, &selection).await?;
+    let queued = requeue::queue(database, &failed, actor, clock.now()).await?;
     let mut done: HashSet<String> = queued.iter().map(|message| message.id.to_string()).collect();
     let mut count = queued.len();
     for published in requeue::publish(&publisher, queued).await {

@@ -19,20 +19,21 @@ use crate::{
     },
 };
 
-/// Queues the message `id` in the database, if it failed or waits and could still be sent.
+/// Queues those of the messages `ids` in the database that failed or wait and could still be sent.
 pub(super) async fn queue(
     database: &Database,
-    id: EventId,
+    ids: &[EventId],
     actor: &str,
     now: DateTime<Utc>,
-) -> pg::Result<Option<Requeued>> {
+) -> pg::Result<Vec<Requeued>> {
     let mut conn = database.connection().await?;
     conn.transaction(async |conn| {
-        let Some(message) = moves::requeue(conn, id, now).await? else { return Ok(None) };
+        let queued = moves::requeue(conn, ids, now).await?;
         let circumstances =
-            Circumstances { attempt: message.attempts, actor: Some(actor), ..Circumstances::default() };
-        transitions::append(conn, id, MessageState::Queued, circumstances, now).await?;
-        Ok(Some(message))
+            |attempt| Circumstances { attempt, actor: Some(actor), ..Circumstances::default() };
+        let moved = queued.iter().map(|message| (message.id, circumstances(message.attempts))).collect();
+        transitions::append_all(conn, MessageState::Queued, moved, now).await?;
+        Ok(queued)
     })
     .await
 }

@@ -36,11 +36,12 @@ pub async fn retry(
     id: EventId,
     actor: &str,
 ) -> Result<Message, RetryError> {
-    let Some(message) = requeue::queue(database, id, actor, clock.now()).await? else {
+    let queued = requeue::queue(database, &[id], actor, clock.now()).await?;
+    if queued.is_empty() {
         let known = find(database, id).await?.is_some();
         return Err(if known { RetryError::NotRetryable(id) } else { RetryError::NotFound(id) });
-    };
-    for refused in requeue::publish(publisher, vec![message]).await.into_iter().filter_map(Result::err) {
+    }
+    for refused in requeue::publish(publisher, queued).await.into_iter().filter_map(Result::err) {
         tracing::warn!(mail.id = %id, error = &refused as &dyn Error, "Mail {id} waits for the broker");
     }
     find(database, id).await?.ok_or(RetryError::NotFound(id))

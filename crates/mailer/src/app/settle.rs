@@ -23,7 +23,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 impl Postman {
     /// Writes down what came of an attempt, and does not give up while the database is away: the provider's word is known
-    /// here only, and a message that still counts as being sent would be sent a second time.
+    /// here only, and a message that still counts as being sent would be sent a second time. What looks like a defect may be mended, too, so it is
+    /// tried until somebody else may take the message; then [`DeliverError::Unsettled`].
     pub(super) async fn settle(
         &self,
         command: &MailCommand,
@@ -50,8 +51,10 @@ impl Postman {
                     );
                     return Ok(());
                 }
-                Err(DeliverError::Database(error)) if error.is_transient() => error,
-                Err(error) => return Err(error),
+                Err(error) if !error.is_transient() && attempt.is_stale(self.clock.now()) => {
+                    return Err(DeliverError::Unsettled(error));
+                }
+                Err(error) => error,
             };
             tracing::warn!(mail.id = %id, error = &error as &dyn Error, "The outcome of mail {id} waits for PostgreSQL");
             tokio::time::sleep(pause).await;
@@ -65,7 +68,7 @@ impl Postman {
         attempt: Attempt,
         settlement: Settlement,
         handover: &Handover,
-    ) -> Result<bool, DeliverError> {
+    ) -> pg::Result<bool> {
         let now = self.clock.now();
         let Handover { outcome, provider, passed_over } = handover;
         let ending = Ending { settlement, outcome, provider: *provider };

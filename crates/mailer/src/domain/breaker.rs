@@ -47,7 +47,7 @@ pub enum BreakerState {
         /// When a mail tries whether it is back.
         until: DateTime<Utc>,
     },
-    /// One mail tries whether it is back.
+    /// One mail tries whether it is back, or the next one will.
     HalfOpen,
 }
 
@@ -108,13 +108,13 @@ impl Breaker {
         }
     }
 
-    /// What it is like.
+    /// What it is like at `now`.
     #[must_use]
-    pub fn state(&self) -> BreakerState {
+    pub fn state(&self, now: DateTime<Utc>) -> BreakerState {
         match self.position {
             Position::Closed => BreakerState::Closed,
-            Position::Open { until } => BreakerState::Open { until },
-            Position::HalfOpen { .. } => BreakerState::HalfOpen,
+            Position::Open { until } if now < until => BreakerState::Open { until },
+            Position::Open { .. } | Position::HalfOpen { .. } => BreakerState::HalfOpen,
         }
     }
 
@@ -165,13 +165,14 @@ mod tests {
     #[test]
     fn five_failures_open_it_and_one_success_after_the_pause_closes_it() {
         let mut breaker = opened();
-        assert_eq!(breaker.state(), BreakerState::Open { until: after(10) });
+        assert_eq!(breaker.state(after(9)), BreakerState::Open { until: after(10) });
         assert!(!breaker.admit(after(9)));
+        assert_eq!(breaker.state(after(10)), BreakerState::HalfOpen, "it waits for the trial");
         assert!(breaker.admit(after(10)), "the trial");
         assert!(!breaker.admit(after(10)), "one trial at a time");
-        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+        assert_eq!(breaker.state(after(10)), BreakerState::HalfOpen);
         breaker.succeeded(after(11));
-        assert_eq!((breaker.state(), breaker.failures()), (BreakerState::Closed, 0));
+        assert_eq!((breaker.state(after(11)), breaker.failures()), (BreakerState::Closed, 0));
     }
 
     #[test]
@@ -181,7 +182,7 @@ mod tests {
         for pause in [20, 40, 80, 120, 120] {
             assert!(breaker.admit(now));
             breaker.failed(now, now);
-            assert_eq!(breaker.state(), BreakerState::Open { until: now + TimeDelta::seconds(pause) });
+            assert_eq!(breaker.state(now), BreakerState::Open { until: now + TimeDelta::seconds(pause) });
             now += TimeDelta::seconds(pause);
         }
     }
@@ -204,12 +205,12 @@ mod tests {
             breaker.succeeded(after(second));
             breaker.failed(after(second), after(second));
         }
-        assert_eq!(breaker.state(), BreakerState::Closed);
+        assert_eq!(breaker.state(after(99)), BreakerState::Closed);
         let mut slow = Breaker::default();
         for minute in 0..20 {
             slow.failed(after(minute * 61), after(minute * 61));
         }
-        assert_eq!(slow.state(), BreakerState::Closed);
+        assert_eq!(slow.state(after(19 * 61)), BreakerState::Closed);
     }
 
     #[test]
@@ -219,11 +220,11 @@ mod tests {
         for _ in 0..20 {
             breaker.failed(after(0), after(10));
         }
-        assert_eq!(breaker.state(), BreakerState::Closed);
+        assert_eq!(breaker.state(after(10)), BreakerState::Closed);
         for _ in 0..5 {
             breaker.failed(after(9), after(19));
         }
-        assert_eq!(breaker.state(), BreakerState::Open { until: after(29) });
+        assert_eq!(breaker.state(after(19)), BreakerState::Open { until: after(29) });
     }
 
     #[test]
@@ -232,6 +233,6 @@ mod tests {
         breaker.succeeded(after(1));
         breaker.failed(after(2), after(2));
         breaker.undecided(after(2));
-        assert_eq!(breaker.state(), BreakerState::Open { until: after(10) });
+        assert_eq!(breaker.state(after(2)), BreakerState::Open { until: after(10) });
     }
 }

@@ -11,10 +11,22 @@ pub const STALE_AFTER: TimeDelta = TimeDelta::minutes(2);
 pub struct Attempt {
     /// The first attempt is 1. The number is also the proof of ownership.
     pub number: u32,
+    /// When it began.
+    pub claimed_at: DateTime<Utc>,
     /// How often the message was put off since it was queued.
     pub deferrals: u32,
     /// How often it may have been taken without our knowing, since it was queued.
     pub ambiguous: u32,
+    /// How often a worker took it and did not say what came of it, since it was queued: nearly always because its process died.
+    pub crashes: u32,
+}
+
+impl Attempt {
+    /// Whether somebody else may take the message at `now`.
+    #[must_use]
+    pub fn is_stale(&self, now: DateTime<Utc>) -> bool {
+        self.claimed_at < stale_before(now)
+    }
 }
 
 /// What came of asking for the right to send a message.
@@ -22,7 +34,7 @@ pub struct Attempt {
 pub enum Claim {
     /// It is ours.
     Won(Attempt),
-    /// Another worker is sending it, or it is not due for this long.
+    /// Another worker is sending it, it is not due, or others to its domain are under way: it is looked at again after this long.
     NotNow(Duration),
     /// It has just expired.
     Expired,

@@ -16,7 +16,7 @@ pub enum MessageState {
     Sent,
     /// To be tried again.
     Deferred,
-    /// Refused for good. Somebody may want it tried again.
+    /// Given up, for one of the reasons in [`Failure`](super::settlement::Failure). Somebody may want it tried again.
     Failed,
     /// Its time was over before it could be sent.
     Expired,

@@ -11,6 +11,7 @@ pub mod message;
 pub mod provider;
 pub mod retry_ladder;
 pub mod settlement;
+pub mod slow_domain;
 pub mod smtp_policy;
 pub mod time_in_words;
 pub mod workers;

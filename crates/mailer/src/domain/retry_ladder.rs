@@ -1,10 +1,13 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use event_bus::topology::DELAYS;
 
 /// The delays between attempts; the last one repeats. These are the delay queues that the broker has.
-pub const STEPS: [Duration; 4] =
-    [Duration::from_secs(10), Duration::from_mins(1), Duration::from_mins(10), Duration::from_hours(1)];
+pub const STEPS: [Duration; 4] = {
+    let [(_, first), (_, second), (_, third), (_, last)] = DELAYS;
+    [first, second, third, last]
+};
 
 /// The part of a step that chance decides about, so that mails that failed together do not come back together.
 const JITTER: f64 = 0.2;
@@ -19,6 +22,12 @@ pub fn delay(times: u32, now: DateTime<Utc>, expires_at: DateTime<Utc>, chance: 
     let in_time = |step: &Duration| TimeDelta::from_std(*step).is_ok_and(|step| now + step < expires_at);
     let step = STEPS.iter().take(reached).rev().copied().find(in_time)?;
     Some(step.mul_f64(1.0 - JITTER * chance.clamp(0.0, 1.0)))
+}
+
+/// The longest time for which the broker may hold a message that is to come back after `pause`: in a delay queue it waits for those before it.
+#[must_use]
+pub fn held_for(pause: Duration) -> Duration {
+    STEPS.into_iter().find(|step| *step >= pause).unwrap_or(pause)
 }
 
 #[cfg(test)]
@@ -49,5 +58,11 @@ mod tests {
             [3601, 3600, 601, 61, 60, 11, 10, 0, -5].map(left),
             [Some(3600), Some(600), Some(600), Some(60), Some(10), Some(10), None, None, None]
         );
+    }
+
+    #[test]
+    fn what_is_put_aside_may_come_back_as_late_as_the_next_step() {
+        let seconds = |pause| held_for(Duration::from_secs(pause)).as_secs();
+        assert_eq!([0, 5, 10, 11, 600, 601, 7200].map(seconds), [10, 10, 10, 60, 600, 3600, 7200]);
     }
 }

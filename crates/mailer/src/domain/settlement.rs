@@ -9,6 +9,9 @@ const MAX_REPLY_CHARS: usize = 500;
 
 /// How often a mail is sent again although it may have been taken before.
 const SECOND_CHANCES: u32 = 1;
+/// A mail that so many workers died with is given up, because it may be what kills them. It need not be: a process that dies takes all its mails
+/// with it, and counts for each of them.
+const MOST_CRASHES: u32 = 5;
 
 /// What came of one attempt to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub enum Outcome {
     Interrupted(Reply),
     /// There is no mail to send: the command cannot be put into words.
     Unrenderable(Reply),
+    /// Too many workers died with it, so nothing more was tried.
+    Crashed(Reply),
 }
 
 /// What a mail server said, or what kept it from answering: one line, without control characters, of bounded length.
@@ -71,11 +76,13 @@ pub enum Failure {
     Unrenderable,
     /// It may have been taken, twice.
     Ambiguous,
+    /// Five workers died while they had it, of it or of something else.
+    Crashed,
 }
 
 impl Failure {
     /// All of them.
-    pub const ALL: &[Self] = &[Self::Refused, Self::Unrenderable, Self::Ambiguous];
+    pub const ALL: &[Self] = &[Self::Refused, Self::Unrenderable, Self::Ambiguous, Self::Crashed];
 
     /// The stable code.
     #[must_use]
@@ -84,6 +91,7 @@ impl Failure {
             Self::Refused => "refused",
             Self::Unrenderable => "unrenderable",
             Self::Ambiguous => "ambiguous",
+            Self::Crashed => "crashed",
         }
     }
 }
@@ -102,6 +110,7 @@ impl Settlement {
             Outcome::Accepted(_) => Self::Sent,
             Outcome::Refused(_) => Self::Failed(Failure::Refused),
             Outcome::Unrenderable(_) => Self::Failed(Failure::Unrenderable),
+            Outcome::Crashed(_) => Self::Failed(Failure::Crashed),
             Outcome::Ambiguous(_) if attempt.ambiguous >= SECOND_CHANCES => Self::Failed(Failure::Ambiguous),
             Outcome::Interrupted(_) => Self::Deferred(Duration::ZERO),
             Outcome::Ambiguous(_) | Outcome::Postponed(_) | Outcome::Unavailable(_) => {
@@ -113,6 +122,13 @@ impl Settlement {
 }
 
 impl Outcome {
+    /// The end of `attempt` before anything is tried, if too many workers died with its mail.
+    #[must_use]
+    pub fn of_too_many_crashes(attempt: Attempt) -> Option<Self> {
+        let reply = || Reply::new(&format!("{} workers died while they had this mail", attempt.crashes));
+        (attempt.crashes >= MOST_CRASHES).then(|| Self::Crashed(reply()))
+    }
+
     /// What was said.
     #[must_use]
     pub fn reply(&self) -> &Reply {
@@ -123,7 +139,8 @@ impl Outcome {
             | Self::Unavailable(reply)
             | Self::Ambiguous(reply)
             | Self::Interrupted(reply)
-            | Self::Unrenderable(reply) => reply,
+            | Self::Unrenderable(reply)
+            | Self::Crashed(reply) => reply,
         }
     }
 }
@@ -134,7 +151,8 @@ mod tests {
 
     use super::*;
 
-    const SECOND: Attempt = Attempt { number: 2, deferrals: 1, ambiguous: 0 };
+    const SECOND: Attempt =
+        Attempt { number: 2, claimed_at: DateTime::UNIX_EPOCH, deferrals: 1, ambiguous: 0, crashes: 0 };
 
     fn of(outcome: fn(Reply) -> Outcome, attempt: Attempt, left: i64) -> Settlement {
         let now = DateTime::UNIX_EPOCH;
@@ -159,6 +177,15 @@ mod tests {
         let again = Attempt { ambiguous: 1, ..SECOND };
         assert_eq!(of(Outcome::Ambiguous, again, 3600), Settlement::Failed(Failure::Ambiguous));
         assert_eq!(of(Outcome::Postponed, again, 3600), Settlement::Deferred(Duration::from_mins(1)));
+    }
+
+    #[test]
+    fn a_mail_that_five_workers_died_with_is_not_tried_by_the_sixth() {
+        assert_eq!(Outcome::of_too_many_crashes(Attempt { crashes: 4, ..SECOND }), None);
+        let sixth = Attempt { crashes: 5, ..SECOND };
+        let outcome = Outcome::of_too_many_crashes(sixth).expect("nothing is tried");
+        let settlement = Settlement::of(&outcome, sixth, DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH, 0.0);
+        assert_eq!(settlement, Settlement::Failed(Failure::Crashed));
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub enum ProviderSettings {
 #[derive(Clone)]
 pub struct Providers {
     in_order: Arc<[Provider]>,
+    /// How long the process has to end what it began when it is stopped.
+    drain: Duration,
     clock: SharedClock,
     metrics: Metrics,
 }
@@ -90,18 +92,24 @@ pub struct ProviderReport {
 }
 
 impl Providers {
-    /// Connects to nobody yet.
+    /// Connects to nobody yet. `drain` is how long the process has to end what it began when it is stopped.
     pub fn new(
         settings: Vec<ProviderSettings>,
+        drain: Duration,
         clock: SharedClock,
         metrics: Metrics,
     ) -> anyhow::Result<Self> {
         let providers: anyhow::Result<Vec<Provider>> = settings.into_iter().map(Provider::new).collect();
-        let providers = Self { in_order: providers?.into(), clock, metrics };
-        for provider in providers.in_order.iter() {
-            providers.metrics.breaker(provider.name, BreakerState::Closed);
-        }
+        let providers = Self { in_order: providers?.into(), drain, clock, metrics };
+        providers.show_breakers();
         Ok(providers)
+    }
+
+    /// Brings the metrics up to date about who is asked. A pause ends without anything happening, so this has to be called once in a while.
+    pub fn show_breakers(&self) {
+        for provider in self.in_order.iter() {
+            self.show_breaker(provider);
+        }
     }
 
     /// Whether anybody may be asked now.
@@ -119,7 +127,7 @@ impl Providers {
         expires_at: DateTime<Utc>,
         stop: &CancellationToken,
     ) -> Handover {
-        let patience = Patience::new(MAIL_DEADLINE, stop.clone());
+        let patience = Patience::new(MAIL_DEADLINE, stop.clone(), self.drain);
         let mut passed_over = Vec::new();
         let mut last = None;
         let mut left = self.in_order.len();
@@ -131,6 +139,7 @@ impl Providers {
             if expires_at <= now || !provider.health.lock().breaker.admit(now) {
                 continue;
             }
+            self.show_breaker(provider);
             if let Some((name, Outcome::Unavailable(reply))) = last.take() {
                 passed_over.push((name, reply));
             }
@@ -164,14 +173,15 @@ impl Providers {
     /// How each of them does.
     #[must_use]
     pub fn report(&self) -> Vec<ProviderReport> {
-        self.in_order.iter().map(Provider::report).collect()
+        let now = self.clock.now();
+        self.in_order.iter().map(|provider| provider.report(now)).collect()
     }
 
     /// Whether any of them can be reached and lets us in; what is wrong with each where none does.
     pub async fn probe(&self, stop: &CancellationToken) -> Result<(), String> {
         let mut wrong = Vec::new();
         for provider in self.in_order.iter() {
-            let patience = Patience::new(PROBE_DEADLINE, stop.clone());
+            let patience = Patience::new(PROBE_DEADLINE, stop.clone(), self.drain);
             match provider.transport.probe(&patience).await {
                 Ok(()) => return Ok(()),
                 Err(why) => wrong.push(format!("{}: {why}", provider.name.name())),
@@ -215,7 +225,7 @@ impl Providers {
                 health.breaker.failed(began, now);
                 "ambiguous"
             }
-            Outcome::Interrupted(_) | Outcome::Unrenderable(_) => {
+            Outcome::Interrupted(_) | Outcome::Unrenderable(_) | Outcome::Crashed(_) => {
                 health.breaker.undecided(now);
                 "interrupted"
             }
@@ -226,9 +236,13 @@ impl Providers {
         ) {
             health.last_error = Some((now, outcome.reply().as_str().to_owned()));
         }
-        let state = health.breaker.state();
         drop(health);
         self.metrics.answered(provider.name, verdict);
+        self.show_breaker(provider);
+    }
+
+    fn show_breaker(&self, provider: &Provider) {
+        let state = provider.health.lock().breaker.state(self.clock.now());
         self.metrics.breaker(provider.name, state);
     }
 }
@@ -244,12 +258,12 @@ impl Provider {
         Ok(Self { name, transport, health: Mutex::default() })
     }
 
-    fn report(&self) -> ProviderReport {
+    fn report(&self, now: DateTime<Utc>) -> ProviderReport {
         let Health { breaker, last_error, last_success } = self.health.lock().clone();
         ProviderReport {
             name: self.name,
             address: self.transport.address(),
-            breaker: breaker.state(),
+            breaker: breaker.state(now),
             recent_failures: breaker.failures(),
             last_error,
             last_success,

@@ -146,7 +146,8 @@ impl Renderer {
             | MailParameters::SessionStolen { secure_link, occasion, .. } => {
                 context! { secure_link, ..occasion_values(locale, occasion) }
             }
-            MailParameters::RecoveryCodeUsed { secure_link, occasion, remaining, .. } => {
+            MailParameters::RecoveryCodeUsed { secure_link, occasion, remaining, .. }
+            | MailParameters::RecoveryCodesChanged { secure_link, occasion, remaining, .. } => {
                 context! { secure_link, remaining, ..occasion_values(locale, occasion) }
             }
             MailParameters::AccountLocked { reset_link, occurred_at, .. } => {

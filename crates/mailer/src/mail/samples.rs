@@ -56,6 +56,9 @@ pub fn sample(template: MailTemplate) -> MailParameters {
         MailTemplate::RecoveryCodeUsed => {
             MailParameters::RecoveryCodeUsed { display_name, secure_link, occasion, remaining: 7 }
         }
+        MailTemplate::RecoveryCodesChanged => {
+            MailParameters::RecoveryCodesChanged { display_name, secure_link, occasion, remaining: 10 }
+        }
         MailTemplate::SessionStolen => MailParameters::SessionStolen { display_name, secure_link, occasion },
         MailTemplate::AccountLocked => MailParameters::AccountLocked {
             display_name,
@@ -107,6 +110,11 @@ pub fn cases(template: MailTemplate) -> Vec<Sample> {
             };
             add("one left", left(1));
             add("none left", left(0));
+        }
+        MailParameters::RecoveryCodesChanged { display_name, secure_link, occasion, .. } => {
+            let gone =
+                MailParameters::RecoveryCodesChanged { display_name, secure_link, occasion, remaining: 0 };
+            add("none left", gone);
         }
         MailParameters::Invitation { link, .. } => {
             add("no name", MailParameters::Invitation { display_name: None, link, expires_in_days: 1 });

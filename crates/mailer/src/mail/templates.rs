@@ -37,6 +37,7 @@ templates! {
         "totp_enabled",
         "totp_disabled",
         "recovery_code_used",
+        "recovery_codes_changed",
         "session_stolen",
         "account_locked",
         "account_deletion",

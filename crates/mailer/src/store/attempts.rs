@@ -2,7 +2,7 @@
 
 use auth_ids::{EventId, GenericUuid};
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel::prelude::*;
+use diesel::{dsl::case_when, prelude::*, sql_types::Integer};
 use diesel_async::RunQueryDsl;
 use pg::AsyncPgConnection;
 
@@ -37,24 +37,29 @@ pub async fn claim(
             .eq(MessageState::Deferred.name())
             .and(messages::retry_at.assume_not_null().le(now)))
         .or(is_stale(now));
-    let row: Option<(i32, i32, i32)> = diesel::update(
+    let left_behind =
+        case_when::<_, _, Integer>(messages::state.eq(MessageState::Sending.name()), 1).otherwise(0);
+    let row: Option<(i32, i32, i32, i32)> = diesel::update(
         messages::table.find(id.into_untyped_uuid()).filter(messages::expires_at.gt(now)).filter(due),
     )
     .set((
         messages::state.eq(MessageState::Sending.name()),
         messages::attempts.eq(messages::attempts + 1),
+        messages::crashes.eq(messages::crashes + left_behind),
         messages::claimed_at.eq(now),
         messages::retry_at.eq(None::<DateTime<Utc>>),
         messages::updated_at.eq(now),
     ))
-    .returning((messages::attempts, messages::deferrals, messages::ambiguous))
+    .returning((messages::attempts, messages::deferrals, messages::ambiguous, messages::crashes))
     .get_result(conn)
     .await
     .optional()?;
-    Ok(row.map(|(number, deferrals, ambiguous)| Attempt {
+    Ok(row.map(|(number, deferrals, ambiguous, crashes)| Attempt {
         number: number.unsigned_abs(),
+        claimed_at: now,
         deferrals: deferrals.unsigned_abs(),
         ambiguous: ambiguous.unsigned_abs(),
+        crashes: crashes.unsigned_abs(),
     }))
 }
 

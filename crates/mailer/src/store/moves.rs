@@ -120,32 +120,42 @@ pub struct Requeued {
     pub attempts: u32,
 }
 
-/// Queues the message `id` again, with the whole ladder before it, if it failed or waits and its command is still there.
+/// Queues those of the messages `ids` again, with the whole ladder before them, that failed or wait and whose command is still there. What somebody
+/// else changes at the same time is passed over.
 pub async fn requeue(
     conn: &mut AsyncPgConnection,
-    id: EventId,
+    ids: &[EventId],
     now: DateTime<Utc>,
-) -> pg::Result<Option<Requeued>> {
-    let may_be_tried = messages::table
-        .find(id.into_untyped_uuid())
+) -> pg::Result<Vec<Requeued>> {
+    let free: Vec<Uuid> = messages::table
+        .filter(messages::id.eq_any(ids.iter().map(|id| id.into_untyped_uuid())))
         .filter(messages::state.eq_any([MessageState::Failed.name(), MessageState::Deferred.name()]))
         .filter(messages::expires_at.gt(now))
-        .filter(messages::command.is_not_null());
-    let row: Option<(String, Option<Vec<u8>>, i32)> = diesel::update(may_be_tried)
+        .filter(messages::command.is_not_null())
+        .order(messages::id)
+        .select(messages::id)
+        .for_no_key_update()
+        .skip_locked()
+        .load(conn)
+        .await?;
+    let queued = diesel::update(messages::table.filter(messages::id.eq_any(free)));
+    let rows: Vec<(Uuid, String, Option<Vec<u8>>, i32)> = queued
         .set((
             messages::state.eq(MessageState::Queued.name()),
             messages::failure.eq(None::<String>),
             messages::retry_at.eq(None::<DateTime<Utc>>),
             messages::deferrals.eq(0),
             messages::ambiguous.eq(0),
+            messages::crashes.eq(0),
             messages::revived_at.eq(None::<DateTime<Utc>>),
             messages::updated_at.eq(now),
         ))
-        .returning((messages::lane, messages::command, messages::attempts))
-        .get_result(conn)
-        .await
-        .optional()?;
-    Ok(row.and_then(|(lane, command, attempts)| {
+        .returning((messages::id, messages::lane, messages::command, messages::attempts))
+        .get_results(conn)
+        .await?;
+    let known = |(id, lane, command, attempts): (Uuid, String, Option<Vec<u8>>, i32)| {
+        let id = EventId::from_untyped_uuid(id);
         Some(Requeued { id, lane, command: command?, attempts: attempts.unsigned_abs() })
-    }))
+    };
+    Ok(rows.into_iter().filter_map(known).collect())
 }

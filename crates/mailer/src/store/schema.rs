@@ -12,6 +12,7 @@ diesel::table! {
         attempts -> Int4,
         deferrals -> Int4,
         ambiguous -> Int4,
+        crashes -> Int4,
         provider -> Nullable<Text>,
         last_reply -> Nullable<Text>,
         failure -> Nullable<Text>,

@@ -29,19 +29,30 @@ pub async fn append(
     circumstances: Circumstances<'_>,
     at: DateTime<Utc>,
 ) -> pg::Result<()> {
-    let Circumstances { attempt, provider, reply, actor } = circumstances;
-    diesel::insert_into(message_transitions::table)
-        .values((
+    append_all(conn, state, vec![(message, circumstances)], at).await
+}
+
+/// Notes that each of `messages` went to `state`.
+pub async fn append_all(
+    conn: &mut AsyncPgConnection,
+    state: MessageState,
+    messages: Vec<(EventId, Circumstances<'_>)>,
+    at: DateTime<Utc>,
+) -> pg::Result<()> {
+    let row = |(message, circumstances): (EventId, Circumstances<'_>)| {
+        let Circumstances { attempt, provider, reply, actor } = circumstances;
+        (
             message_transitions::message.eq(message.into_untyped_uuid()),
             message_transitions::state.eq(state.name()),
             message_transitions::attempt.eq(i32::try_from(attempt).unwrap_or(i32::MAX)),
             message_transitions::provider.eq(provider.map(ProviderName::name)),
-            message_transitions::reply.eq(reply),
-            message_transitions::actor.eq(actor),
+            message_transitions::reply.eq(reply.map(str::to_owned)),
+            message_transitions::actor.eq(actor.map(str::to_owned)),
             message_transitions::at.eq(at),
-        ))
-        .execute(conn)
-        .await?;
+        )
+    };
+    let rows: Vec<_> = messages.into_iter().map(row).collect();
+    diesel::insert_into(message_transitions::table).values(rows).execute(conn).await?;
     Ok(())
 }
 

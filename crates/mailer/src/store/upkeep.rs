@@ -10,7 +10,7 @@ use diesel::{
 use diesel_async::RunQueryDsl;
 use pg::AsyncPgConnection;
 
-use super::{moves::Requeued, schema::messages};
+use super::{attempts::is_stale, moves::Requeued, schema::messages};
 use crate::domain::{claim::stale_before, message::MessageState};
 
 /// After this a message that is due should have been tried: what the broker held of it is lost, or was never there.
@@ -64,16 +64,16 @@ pub async fn take_overdue(
     Ok(rows.into_iter().map(known).collect())
 }
 
-/// Notes that the broker has a message that waits, so that it is not taken for lost.
-pub async fn note_seen(conn: &mut AsyncPgConnection, id: EventId, now: DateTime<Utc>) -> pg::Result<()> {
+/// Notes that the broker has a message that waits and holds it until `until` at the latest, so that it is not taken for lost before.
+pub async fn note_held(conn: &mut AsyncPgConnection, id: EventId, until: DateTime<Utc>) -> pg::Result<()> {
     let waiting = messages::table.find(id.into_untyped_uuid()).filter(
         messages::state.eq_any([MessageState::Queued, MessageState::Deferred].map(MessageState::name)),
     );
-    diesel::update(waiting).set(messages::revived_at.eq(now)).execute(conn).await?;
+    diesel::update(waiting).set(messages::revived_at.eq(until)).execute(conn).await?;
     Ok(())
 }
 
-/// Up to `limit` messages that expired a while ago and that nobody came back to say so of.
+/// Up to `limit` messages that expired a while ago, that nobody came back to say so of and that nobody alive is sending.
 pub async fn forgotten(
     conn: &mut AsyncPgConnection,
     now: DateTime<Utc>,
@@ -82,6 +82,7 @@ pub async fn forgotten(
     let ids: Vec<Uuid> = messages::table
         .filter(messages::command.is_not_null())
         .filter(messages::state.ne(MessageState::Failed.name()))
+        .filter(messages::state.ne(MessageState::Sending.name()).or(is_stale(now)))
         .filter(messages::expires_at.lt(now - OVERDUE_AFTER))
         .select(messages::id)
         .limit(limit)
@@ -90,13 +91,22 @@ pub async fn forgotten(
     Ok(ids.into_iter().map(EventId::from_untyped_uuid).collect())
 }
 
-/// Drops the commands of messages that failed and have expired: nobody can try them again.
-pub async fn drop_dead_commands(conn: &mut AsyncPgConnection, now: DateTime<Utc>) -> pg::Result<usize> {
-    let dead = messages::table
-        .filter(messages::command.is_not_null())
-        .filter(messages::state.eq(MessageState::Failed.name()))
-        .filter(messages::expires_at.le(now));
-    Ok(diesel::update(dead).set(messages::command.eq(None::<Vec<u8>>)).execute(conn).await?)
+/// Drops the commands of up to `limit` messages that failed and have expired: nobody can try them again.
+pub async fn drop_dead_commands(
+    conn: &mut AsyncPgConnection,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> pg::Result<usize> {
+    let dropped = diesel::sql_query(
+        "UPDATE messages SET command = NULL WHERE id IN ( \
+             SELECT id FROM messages WHERE command IS NOT NULL AND state = 'failed' AND expires_at <= $1 \
+             ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    )
+    .bind::<Timestamptz, _>(now)
+    .bind::<BigInt, _>(limit)
+    .execute(conn)
+    .await?;
+    Ok(dropped)
 }
 
 /// Deletes up to `limit` messages, with their history, that came to their end before `before`.

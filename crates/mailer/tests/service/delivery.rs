@@ -7,13 +7,15 @@ use auth_events::commands::{Locale, MailParameters};
 use chrono::TimeDelta;
 use clock::{Clock, ManualClock};
 use dev_stack::mailbox::{Mailbox, SmtpFault};
+use diesel_async::SimpleAsyncConnection;
 use futures::future::{join, join_all};
 use mailer::{
     app::{
-        deliver::{Delivery, Postman},
+        deliver::{DeliverError, Delivery, Postman},
         get_message::get_message,
     },
     domain::message::{Message, MessageState},
+    store::moves,
 };
 use test_support::TestDatabase;
 
@@ -41,8 +43,18 @@ impl Surroundings {
     }
 
     async fn execute(&self, sql: &str) {
-        use diesel_async::SimpleAsyncConnection;
         self.database.admin().connection().await.unwrap().batch_execute(sql).await.unwrap();
+    }
+
+    /// Lets PostgreSQL refuse to have a mail sent, with the message `why`, until the trigger `refusal` is dropped.
+    async fn refuse_sent(&self, why: &str) {
+        self.execute(&format!(
+            "CREATE FUNCTION refuse_sent() RETURNS trigger LANGUAGE plpgsql AS \
+               $$ BEGIN RAISE '{why}'; END $$; \
+             CREATE TRIGGER refusal BEFORE UPDATE ON messages FOR EACH ROW \
+               WHEN (NEW.state = 'sent') EXECUTE FUNCTION refuse_sent()"
+        ))
+        .await;
     }
 
     /// Every state that the message went through, with the attempt and whether there was a reply.
@@ -210,24 +222,54 @@ async fn a_message_of_a_dead_worker_is_taken_over_with_the_same_message_id() {
 
 #[tokio::test]
 async fn a_mail_that_was_accepted_while_postgres_went_away_is_not_sent_again() {
+    for why in ["terminating connection, says the test", "a defect, says the test"] {
+        let it = Surroundings::new().await;
+        let order = Order::verify_email("ada@example.test");
+        it.refuse_sent(why).await;
+        let repaired = async {
+            it.mailbox.wait_for("ada@example.test", DEADLINE).await.unwrap();
+            it.execute("DROP TRIGGER refusal ON messages").await;
+        };
+        let (outcome, ()) = join(it.deliver(&order), repaired).await;
+        assert_eq!(outcome, Delivery::Over);
+        assert_eq!(it.deliver(&order).await, Delivery::Over);
+        assert_eq!(it.transitions(&order).await, ["queued 0", "sending 1", "sent 1 250"]);
+        assert_eq!(it.mailbox.messages_to("ada@example.test").len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_outcome_that_postgres_refuses_is_given_up_when_somebody_else_may_try() {
     let it = Surroundings::new().await;
     let order = Order::verify_email("ada@example.test");
-    it.execute(
-        "CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS \
-           $$ BEGIN RAISE 'terminating connection, says the test'; END $$; \
-         CREATE TRIGGER away BEFORE UPDATE ON messages FOR EACH ROW \
-           WHEN (NEW.state = 'sent') EXECUTE FUNCTION away()",
-    )
-    .await;
-    let repaired = async {
+    it.refuse_sent("a defect, says the test").await;
+    let two_minutes_pass = async {
         it.mailbox.wait_for("ada@example.test", DEADLINE).await.unwrap();
-        it.execute("DROP TRIGGER away ON messages").await;
+        it.clock.advance(TimeDelta::seconds(121));
     };
-    let (outcome, ()) = join(it.deliver(&order), repaired).await;
-    assert_eq!(outcome, Delivery::Over);
-    assert_eq!(it.deliver(&order).await, Delivery::Over);
-    assert_eq!(it.transitions(&order).await, ["queued 0", "sending 1", "sent 1 250"]);
-    assert_eq!(it.mailbox.messages_to("ada@example.test").len(), 1);
+    let command = order.command(&it.keys);
+    let (outcome, ()) = join(it.postman.deliver(&command), two_minutes_pass).await;
+    assert!(matches!(outcome, Err(DeliverError::Unsettled(_))), "{outcome:?}");
+    assert_eq!(it.message(&order).await.state, Some(MessageState::Sending));
+}
+
+#[tokio::test]
+async fn what_somebody_else_holds_is_not_queued_again_and_keeps_nothing_waiting() {
+    let it = Surroundings::new().await;
+    let (held, free) = (Order::verify_email("ada@example.test"), Order::verify_email("bob@example.test"));
+    it.mailbox.set_fault(Some(SmtpFault::Permanent));
+    for order in [&held, &free] {
+        assert_eq!(it.deliver(order).await, Delivery::Over);
+    }
+    let mut other = it.database.admin().connection().await.unwrap();
+    let lock = format!("BEGIN; SELECT FROM messages WHERE id = '{}' FOR UPDATE", held.id);
+    other.batch_execute(&lock).await.unwrap();
+    let mut conn = it.postman.database.connection().await.unwrap();
+    let queued = moves::requeue(&mut conn, &[held.id, free.id], it.clock.now()).await.unwrap();
+    assert_eq!(queued.iter().map(|message| message.id).collect::<Vec<_>>(), [free.id]);
+    other.batch_execute("ROLLBACK").await.unwrap();
+    let queued = moves::requeue(&mut conn, &[held.id, free.id], it.clock.now()).await.unwrap();
+    assert_eq!(queued.iter().map(|message| message.id).collect::<Vec<_>>(), [held.id]);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod broker;
 mod configuration;
 mod delivery;
 mod lanes;
+mod look_after;
 mod migrations;
 mod operators;
 mod outcomes;

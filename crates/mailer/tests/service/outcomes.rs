@@ -16,8 +16,13 @@ use mailer::{
         message::{Message, MessageState},
         provider::ProviderName,
     },
-    mail::{providers::ProviderSettings, smtp_server},
+    mail::{
+        providers::{ProviderSettings, Providers},
+        smtp_server,
+    },
+    metrics::Metrics,
 };
+use prometheus::{Registry, TextEncoder};
 use test_support::{
     TestDatabase, eventually,
     smtp::{Answered, Behaviour, Certificate, Security, SmtpServer, Step, ca_pem},
@@ -144,6 +149,51 @@ async fn a_provider_that_fails_again_and_again_is_not_asked_for_a_while() {
     let order = Order::verify_email(ADA);
     assert_eq!(it.deliver(&order).await, Delivery::Over);
     assert_eq!(it.message(&order).await.provider.as_deref(), Some("smtp"), "one mail tries, and it is back");
+}
+
+#[tokio::test]
+async fn the_metrics_tell_what_a_breaker_is_like_now() {
+    use secrecy::ExposeSecret;
+    let server = SmtpServer::plain().await;
+    let mut it = Surroundings::new(&[&server]).await;
+    let registry = Registry::new();
+    let metrics = Metrics::register(&registry).unwrap();
+    let provider = smtp_provider(ProviderName::Smtp, server.url().expose_secret());
+    it.postman.providers = Providers::new(vec![provider], DEADLINE, it.clock.clone(), metrics).unwrap();
+    let shown = || {
+        let text = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        let line = text.lines().find(|line| line.starts_with("email_provider_breaker_state{")).unwrap();
+        line.rsplit(' ').next().unwrap().to_owned()
+    };
+    assert_eq!(shown(), "0");
+    let down = Behaviour::Answer(Step::MailFrom, "421 4.3.2 Down for maintenance");
+    server.by_default(down.clone());
+    for n in 0..5 {
+        assert!(is_again(it.deliver(&Order::verify_email(&format!("user{n}@example.test"))).await));
+    }
+    assert_eq!(shown(), "2");
+
+    it.clock.advance(TimeDelta::seconds(10));
+    server.by_default(Behaviour::Stall(Step::RcptTo));
+    let trial = Order::verify_email(ADA);
+    let half_open =
+        eventually("the trial to be shown", DEADLINE, || async { (shown() == "1").then_some(()) });
+    tokio::select! {
+        delivery = it.deliver(&trial) => panic!("it ended by itself: {delivery:?}"),
+        () = half_open => {}
+    }
+
+    // The trial is lost, and the next one fails.
+    it.clock.advance(TimeDelta::seconds(61));
+    server.by_default(down);
+    assert!(is_again(it.deliver(&Order::verify_email("bob@example.test")).await));
+    assert_eq!(shown(), "2");
+    it.clock.advance(TimeDelta::seconds(20));
+    it.postman.providers.show_breakers();
+    assert_eq!(shown(), "1", "the pause is over, and nobody asked yet");
+    server.behave();
+    assert_eq!(it.deliver(&Order::verify_email("eve@example.test")).await, Delivery::Over);
+    assert_eq!(shown(), "0");
 }
 
 #[tokio::test]
@@ -305,13 +355,11 @@ async fn fc_05_what_is_under_way_when_the_mailer_is_stopped_is_put_back_or_finis
     server.for_recipient(ADA, Behaviour::Slow(Duration::from_millis(700)));
     let stop = async {
         eventually("both to be under way", DEADLINE, || async {
-            let commands = server.commands();
-            (commands.iter().filter(|it| it.starts_with("RCPT")).count() == 2
-                && commands.iter().any(|it| it.starts_with("DATA")))
-            .then_some(())
+            let named = server.commands().iter().filter(|it| it.starts_with("RCPT")).count();
+            // The one is kept as soon as it is whole, and the answer to it takes a while.
+            (named == 2 && server.mails_to(ADA).len() == 1).then_some(())
         })
         .await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
         it.postman.stop.cancel();
     };
     let (put_back, done, ()) = tokio::join!(it.deliver(&stalled), it.deliver(&nearly_done), stop);
@@ -323,6 +371,30 @@ async fn fc_05_what_is_under_way_when_the_mailer_is_stopped_is_put_back_or_finis
     assert_eq!((message.state, message.retry_at), (Some(MessageState::Deferred), Some(message.updated_at)));
     // Nothing new is begun.
     assert_eq!(it.deliver(&stalled).await, Delivery::Halted);
+}
+
+#[tokio::test]
+async fn amq_03_a_mail_at_which_five_workers_died_is_given_up_until_an_operator_wants_it() {
+    let server = SmtpServer::plain().await;
+    let it = Surroundings::new(&[&server]).await;
+    let order = Order::verify_email(ADA);
+    server.by_default(Behaviour::Stall(Step::RcptTo));
+    for death in 1..=5 {
+        let being_sent = eventually("the recipient to be named", DEADLINE, || async {
+            let named = server.commands().iter().filter(|it| it.starts_with("RCPT")).count();
+            (named == death).then_some(())
+        });
+        tokio::select! {
+            delivery = it.deliver(&order) => panic!("it ended by itself: {delivery:?}"),
+            () = being_sent => {}
+        }
+        it.clock.advance(TimeDelta::seconds(121));
+    }
+    server.behave();
+    assert_eq!(it.deliver(&order).await, Delivery::Over);
+    let message = it.message(&order).await;
+    assert_eq!((message.state, message.failure.as_deref()), (Some(MessageState::Failed), Some("crashed")));
+    assert!(server.mails().is_empty() && message.is_retryable(it.clock.now()));
 }
 
 #[tokio::test]

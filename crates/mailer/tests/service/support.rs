@@ -143,7 +143,7 @@ pub fn postman_with(
     let metrics = Metrics::register(&Registry::new()).unwrap();
     Postman {
         database,
-        providers: Providers::new(providers, clock.clone(), metrics.clone()).unwrap(),
+        providers: Providers::new(providers, DEADLINE, clock.clone(), metrics.clone()).unwrap(),
         renderer: Renderer::new(Brand::named("Acme")).unwrap(),
         sender: sender(),
         mail_domain: "auth.example".to_owned(),

@@ -10,7 +10,10 @@ use auth_events::{
 use auth_ids::UserId;
 use clock::Clock;
 
-use crate::{SERVICE_NAME, domain::session::Session};
+use crate::{
+    SERVICE_NAME,
+    domain::session::{REUSE, Session},
+};
 
 pub fn created(session: &Session, client: Client, clock: &dyn Clock) -> Envelope<Fact<SessionCreated>> {
     let detail = SessionCreated { session_id: session.id, aal: session.grant.aal };
@@ -50,10 +53,7 @@ pub fn reuse_detected(
         presented_generation,
         current_generation: session.line.generation,
     };
-    let fact = Fact::by_anonymous(detail)
-        .denied("refresh_token_reused")
-        .with_severity(Severity::Critical)
-        .from_client(client);
+    let fact = Fact::by_anonymous(detail).denied(REUSE).with_severity(Severity::Critical).from_client(client);
     about(session, fact, clock)
 }
 

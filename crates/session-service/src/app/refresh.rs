@@ -12,7 +12,11 @@ use tracing::{info, warn};
 
 use super::{IssueError, Issued, database_error};
 use crate::{
-    domain::{device::Device, refresh_line::Verdict},
+    domain::{
+        device::Device,
+        refresh_line::Verdict,
+        session::{REUSE, Session},
+    },
     state::App,
 };
 
@@ -22,14 +26,21 @@ pub struct Refresh {
     pub client: Client,
 }
 
+/// Whose session it was.
+#[derive(Debug, Clone, Copy)]
+pub struct Owner {
+    user_id: UserId,
+    session_id: SessionId,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
     #[error("the refresh token is not one of ours")]
     InvalidToken,
     #[error("the refresh token was used before")]
-    Reused { user_id: UserId, session_id: SessionId },
+    Reused(Owner),
     #[error("the session has ended")]
-    Ended,
+    Ended { stolen_from: Option<Owner> },
     #[error("tokens cannot be issued")]
     Issue(#[from] IssueError),
     #[error("the session cannot be read or stored")]
@@ -38,10 +49,16 @@ pub enum RefreshError {
 
 pg::leaves_transactions!(RefreshError);
 
+impl Owner {
+    fn of(session: &Session) -> Self {
+        Self { user_id: session.user_id, session_id: session.id }
+    }
+}
+
 impl ServiceError for RefreshError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::InvalidToken | Self::Reused { .. } | Self::Ended => ErrorKind::Unauthenticated,
+            Self::InvalidToken | Self::Reused(_) | Self::Ended { .. } => ErrorKind::Unauthenticated,
             Self::Issue(error) => error.kind(),
             Self::Database(error) => database_error::kind(error),
         }
@@ -50,8 +67,8 @@ impl ServiceError for RefreshError {
     fn reason(&self) -> &'static str {
         match self {
             Self::InvalidToken => "refresh_token_invalid",
-            Self::Reused { .. } => "refresh_token_reused",
-            Self::Ended => "session_ended",
+            Self::Reused(_) => REUSE,
+            Self::Ended { .. } => "session_ended",
             Self::Issue(error) => error.reason(),
             Self::Database(error) => database_error::reason(error),
         }
@@ -64,11 +81,11 @@ impl ServiceError for RefreshError {
         }
     }
 
-    /// Whose token it was; the caller tells the owner.
+    /// Whom a session was stolen from; the caller tells them, and hears it again should the first answer have been lost.
     fn metadata(&self) -> Vec<(&'static str, String)> {
         match self {
-            Self::Reused { user_id, session_id } => {
-                vec![("user_id", user_id.to_string()), ("session_id", session_id.to_string())]
+            Self::Reused(owner) | Self::Ended { stolen_from: Some(owner) } => {
+                vec![("user_id", owner.user_id.to_string()), ("session_id", owner.session_id.to_string())]
             }
             _ => Vec::new(),
         }
@@ -91,9 +108,12 @@ pub async fn refresh(app: &App, request: Refresh) -> Result<Issued, RefreshError
                 session.id = %session.id,
                 "Revoked session {} of user {}: a spent refresh token came back", session.id, session.user_id
             );
-            Err(RefreshError::Reused { user_id: session.user_id, session_id: session.id })
+            Err(RefreshError::Reused(Owner::of(&session)))
         }
-        Outcome::Ended => Err(RefreshError::Ended),
+        Outcome::Ended(session) => {
+            let stolen = session.filter(|session| session.was_stolen());
+            Err(RefreshError::Ended { stolen_from: stolen.as_deref().map(Owner::of) })
+        }
     }
 }
 
@@ -103,7 +123,7 @@ fn label(result: &Result<Outcome, RefreshError>) -> &'static str {
         Ok(Outcome::Issued(Verdict::Replace, _)) => "replaced",
         Ok(Outcome::Issued(..)) => "rotated",
         Ok(Outcome::Reused(_)) => "reused",
-        Ok(Outcome::Ended) => "ended",
+        Ok(Outcome::Ended(_)) => "ended",
         Err(RefreshError::InvalidToken) => "invalid",
         Err(_) => "error",
     }

@@ -9,6 +9,9 @@ use super::{device::Device, lifetime::Lifetime, refresh_line::RefreshLine};
 /// How many live sessions a user may have; the oldest goes.
 pub const MAX_SESSIONS_PER_USER: usize = 20;
 
+/// Why a session ends whose spent refresh token comes back.
+pub const REUSE: &str = "refresh_token_reused";
+
 /// What the user proved and may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
@@ -49,6 +52,8 @@ pub struct Session {
     /// When it ends even if it is used.
     pub expires_at: DateTime<Utc>,
     pub revoked_at: Option<DateTime<Utc>>,
+    /// Why, a code.
+    pub revoked_reason: Option<String>,
 }
 
 /// What a session needs to begin, besides the time.
@@ -80,7 +85,13 @@ impl Session {
             idle_expires_at: (now + new.lifetime.idle).min(expires_at),
             expires_at,
             revoked_at: None,
+            revoked_reason: None,
         }
+    }
+
+    /// Whether it ended because a refresh token came back that nobody honest holds.
+    pub fn was_stolen(&self) -> bool {
+        self.revoked_reason.as_deref() == Some(REUSE)
     }
 
     pub fn is_live(&self, now: DateTime<Utc>) -> bool {

@@ -45,6 +45,7 @@ pub(super) struct SessionRow {
     pub(super) idle_expires_at: DateTime<Utc>,
     pub(super) expires_at: DateTime<Utc>,
     pub(super) revoked_at: Option<DateTime<Utc>>,
+    pub(super) revoked_reason: Option<String>,
 }
 
 #[derive(Queryable, Selectable)]
@@ -316,6 +317,7 @@ impl From<&Session> for SessionRow {
             idle_expires_at: session.idle_expires_at,
             expires_at: session.expires_at,
             revoked_at: session.revoked_at,
+            revoked_reason: session.revoked_reason.clone(),
         }
     }
 }
@@ -353,6 +355,7 @@ impl From<SessionRow> for Session {
             idle_expires_at: row.idle_expires_at,
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,
+            revoked_reason: row.revoked_reason,
         }
     }
 }

@@ -18,13 +18,19 @@ use crate::{
 /// Both keys; the other one seals.
 const BOTH_KEYS: &str =
     "k2:_wECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8,k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
-/// Runs `session-service keys …` on the database.
+
+/// `session-service keys …` on the database.
 fn keys_command(database: &TestDatabase, keys: &str, arguments: &[&str]) -> Command {
+    let mut command = command(database, keys);
+    command.arg("keys").args(arguments);
+    command
+}
+
+/// `session-service` on the database.
+fn command(database: &TestDatabase, keys: &str) -> Command {
     let url = database.app_url();
     let mut command = Command::new(env!("CARGO_BIN_EXE_session-service"));
     command
-        .arg("keys")
-        .args(arguments)
         .env_clear()
         .env("ENVIRONMENT", "development")
         .env("GRPC_PLAINTEXT", "true")
@@ -94,6 +100,23 @@ async fn an_operator_lists_and_rotates_the_keys() {
     assert_eq!((&data["actor"]["kind"], &data["reason"]), (&"operator".into(), &"stolen".into()));
     let (good, text) = run(&["rotate", "--reason", "Not a code"]);
     assert!(!good && text.contains("snake_case"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_doctor_tells_no_key_from_none_that_opens() {
+    let database = new_database().await;
+    let found = |keys: &str| {
+        let (_, text) = text_of(command(&database, keys).arg("doctor").output().unwrap());
+        text.lines().find(|line| line.contains("signing keys")).unwrap_or_default().to_owned()
+    };
+    assert_eq!(found(KEYS), "ok    signing keys: there is none yet");
+    // The command knows only the real time.
+    let clock = Arc::new(ManualClock::new(SystemClock.now()));
+    let service = Setup { clock, ..Setup::on(&database) }.start_ready().await;
+    let kid = kids(&service).await.remove(0);
+    assert_eq!(found(KEYS), format!("ok    signing keys: {kid} signs"));
+    let none = "FAIL  signing keys: none of the 1 signing keys opens with SESSION_KEYS";
+    assert_eq!(found(OTHER_KEYS), none);
 }
 
 #[tokio::test(flavor = "multi_thread")]

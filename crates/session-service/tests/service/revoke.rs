@@ -46,6 +46,7 @@ async fn a_session_is_ended_by_whatever_names_it_and_only_once() {
         assert_eq!((second.revoked, second.session_id), (false, first.session_id), "{number}");
         let status = service.refresh(&live).await.unwrap_err();
         assert_eq!(reason(&status), (Code::Unauthenticated, "session_ended".to_owned()), "{number}");
+        assert!(service_error::error_metadata(&status).is_empty(), "nobody stole anything");
     }
     let told = facts(&database, "auth.session.revoked").await;
     assert_eq!(told.len(), 3);

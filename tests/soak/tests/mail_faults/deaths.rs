@@ -18,6 +18,8 @@ use super::{Platform, at_domains};
 const TAKEN_OVER: Duration = Duration::from_mins(4);
 /// How many mails the mailer has at once at most.
 const IN_FLIGHT: usize = 16;
+/// How many mails are ordered before each death.
+const MAILS: usize = 12;
 const SOON: Duration = Duration::from_mins(1);
 
 /// When it dies.
@@ -43,10 +45,15 @@ async fn fx_ml_01_a_mailer_that_is_killed_in_any_phase_loses_nothing_and_repeats
         (Phase::BeforeAcknowledging, "acknowledging"),
         (Phase::BeforeSending, "before"),
     ];
+    let mut count = 0;
     for (phase, name) in phases {
         let mut ordered = Vec::new();
         for kill in 0..kills {
             ordered.extend(die_in(&platform, phase, name, kill).await);
+            count += MAILS;
+            // Of one that dies again and again before it gets to its mails the broker parks those that it had. That is another drill's matter.
+            let begun = async || (platform.count("attempts > 0").await == count).then_some(());
+            eventually("the successor gets to every mail", SOON, begun).await;
         }
         all.push((phase, ordered));
     }
@@ -67,7 +74,6 @@ async fn fx_ml_01_a_mailer_that_is_killed_in_any_phase_loses_nothing_and_repeats
 
 /// Orders some mails, kills the mailer when the first of them has come to the phase, and waits for its successor.
 async fn die_in(platform: &Platform, phase: Phase, name: &'static str, kill: usize) -> Vec<Order> {
-    const MAILS: usize = 12;
     let Platform { smtp, far, .. } = platform;
     let address = |number| at_domains(name, 6)(kill * MAILS + number);
     let before = (smtp.commands().len(), smtp.counts().messages);

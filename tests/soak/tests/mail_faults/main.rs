@@ -67,7 +67,12 @@ impl Platform {
 
     /// How many mails are in a state.
     async fn in_state(&self, state: &str) -> usize {
-        let query = format!("SELECT count(*) FROM mailer.messages WHERE state = '{state}'");
+        self.count(&format!("state = '{state}'")).await
+    }
+
+    /// How many mails there are for which a condition holds.
+    async fn count(&self, condition: &str) -> usize {
+        let query = format!("SELECT count(*) FROM mailer.messages WHERE {condition}");
         self.far.stack.sql(&query).await.first().and_then(|count| count.parse().ok()).unwrap_or_default()
     }
 }

@@ -51,9 +51,9 @@ impl Breaker {
         Some(Call { breaker: self, is_probe, began: now, is_reported: false })
     }
 
-    /// Whether nobody is let through because it failed a moment ago. When the next call would be a probe nothing is known any more.
-    pub(super) fn rests(&self, now: Instant) -> bool {
-        matches!(*self.state.lock(), State::Open { until } if now < until)
+    /// Whether it failed, and no probe has found it back.
+    pub(super) fn is_open(&self) -> bool {
+        !matches!(*self.state.lock(), State::Closed { .. })
     }
 
     fn enter(&self, state: &mut State, next: State) {
@@ -124,7 +124,7 @@ mod tests {
         fail(&breaker, 1, now);
         assert_eq!(breaker.up.get(), 0);
         assert!(breaker.admit(now + OPEN_FOR / 2).is_none());
-        assert!(breaker.rests(now + OPEN_FOR / 2) && !breaker.rests(now + OPEN_FOR));
+        assert!(breaker.is_open());
     }
 
     #[test]
@@ -144,8 +144,9 @@ mod tests {
         now += OPEN_FOR;
         drop(breaker.admit(now).unwrap());
         let probe = breaker.admit(now).expect("an abandoned probe leaves its place to the next");
-        assert_eq!(breaker.up.get(), 0);
+        assert!(breaker.up.get() == 0 && breaker.is_open());
         probe.succeeded();
+        assert!(!breaker.is_open());
         assert_eq!(breaker.up.get(), 1);
         assert!(breaker.admit(now).is_some() && breaker.admit(now).is_some());
     }

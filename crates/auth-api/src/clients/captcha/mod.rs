@@ -71,7 +71,7 @@ impl FromStr for OnUnavailable {
 /// Why a captcha answer does not count.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptchaError {
-    /// There is none.
+    /// There is none, and as far as is known the provider is there to give one.
     #[error("no captcha answer was given")]
     Required,
     /// The provider refused it, or it was given for something else.
@@ -92,7 +92,9 @@ impl Captcha {
         client: Option<IpAddr>,
     ) -> Result<(), CaptchaError> {
         let Self::Turnstile(turnstile) = self else { return Ok(()) };
-        let token = token.filter(|token| !token.trim().is_empty()).ok_or(CaptchaError::Required)?;
+        let Some(token) = token.filter(|token| !token.trim().is_empty()) else {
+            return Err(turnstile.without_token(action));
+        };
         if token.len() > MAX_TOKEN_BYTES {
             return Err(CaptchaError::Invalid("token-too-long".to_owned()));
         }
@@ -106,15 +108,6 @@ impl Captcha {
     #[must_use]
     pub fn is_on(&self) -> bool {
         matches!(self, Self::Turnstile(_))
-    }
-
-    /// Whether the provider is known to be away, so that nobody can be expected to have an answer of it.
-    #[must_use]
-    pub fn is_away(&self) -> bool {
-        match self {
-            Self::Off => false,
-            Self::Turnstile(turnstile) => turnstile.is_away(),
-        }
     }
 
     /// What the operator wants while the provider is away.

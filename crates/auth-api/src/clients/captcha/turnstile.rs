@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use parking_lot::Mutex;
 use prometheus::{IntGauge, Registry};
 use reqwest::redirect;
 use secrecy::{ExposeSecret, SecretString};
@@ -24,6 +25,10 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
 const TOTAL_TIMEOUT: Duration = Duration::from_millis(2500);
 /// The same for a login, whose password is still to be hashed.
 const LOGIN_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How often it is looked whether the provider is there, at most, because somebody has no token.
+const LOOK_PERIOD: Duration = Duration::from_secs(1);
+/// Stands for a token. A provider that is there refuses it.
+const PLACEHOLDER: &str = "none";
 /// A real answer has a few hundred bytes.
 const MAX_ANSWER_BYTES: usize = 16 * 1024;
 
@@ -46,6 +51,7 @@ pub struct Turnstile {
     http: reqwest::Client,
     settings: TurnstileSettings,
     breaker: Arc<Breaker>,
+    looked: Arc<Mutex<Option<Instant>>>,
 }
 
 /// Whether `key`, secret or public, is one of those that Turnstile documents for tests: they accept or refuse everything. They look like
@@ -67,15 +73,44 @@ impl Turnstile {
             .timeout(ATTEMPT_TIMEOUT)
             .build()
             .context("the captcha client could not be made")?;
-        Ok(Self { http, settings, breaker: Arc::new(Breaker::new(up)) })
+        Ok(Self { http, settings, breaker: Arc::new(Breaker::new(up)), looked: Arc::default() })
     }
 
     pub(super) fn on_unavailable(&self) -> OnUnavailable {
         self.settings.on_unavailable
     }
 
-    pub(super) fn is_away(&self) -> bool {
-        self.breaker.rests(Instant::now())
+    /// Why somebody without a token cannot go on.
+    pub(super) fn without_token(&self, action: CaptchaAction) -> CaptchaError {
+        let is_away = self.breaker.is_open();
+        if is_away || action == CaptchaAction::Login {
+            self.look();
+        }
+        if is_away {
+            CaptchaError::Unavailable(anyhow::anyhow!("it failed too often to expect a token of it"))
+        } else {
+            CaptchaError::Required
+        }
+    }
+
+    /// Looks in the background whether the provider is there, if nobody has lately. While no page can show its widget there is no token to ask about,
+    /// and nothing else would tell.
+    #[expect(clippy::disallowed_methods, reason = "a look is over within two seconds, and nobody misses one")]
+    fn look(&self) {
+        let now = Instant::now();
+        let mut looked = self.looked.lock();
+        if looked.is_some_and(|looked| now < looked + LOOK_PERIOD) {
+            return;
+        }
+        *looked = Some(now);
+        let this = self.clone();
+        tokio::spawn(async move {
+            if let Err(CaptchaError::Unavailable(error)) =
+                this.verify(PLACEHOLDER, CaptchaAction::Login, None).await
+            {
+                tracing::debug!("The captcha provider seems to be away: {error:#}");
+            }
+        });
     }
 
     pub(super) async fn verify(

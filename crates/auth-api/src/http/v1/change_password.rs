@@ -63,7 +63,8 @@ pub async fn change_password(
     transport: TokenTransport,
     ValidJson(body): ValidJson<ChangePasswordRequest>,
 ) -> Result<HttpResponse, ApiError> {
-    let proof = ProofRequest { password: Some(body.current_password), otp: body.otp }.parse(device.0)?;
+    let proof =
+        ProofRequest { password: Some(body.current_password), otp: body.otp }.parse(device.0.clone())?;
     let session = change(&state, &caller.0, &body.new_password, proof, &client.0).await?;
-    Ok(session_tokens::logged_in(&state, &session, transport, |tokens| tokens))
+    Ok(session_tokens::logged_in(&state, &session, device.0.as_ref(), transport, |tokens| tokens))
 }

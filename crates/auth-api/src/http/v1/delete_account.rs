@@ -34,7 +34,7 @@ pub struct DeletionResponse {
     (status = 202, body = DeletionResponse),
     (status = 400, body = ProblemDocument, content_type = "application/problem+json"),
     (status = 401, body = ProblemDocument, content_type = "application/problem+json",
-        description = "`reauth_required`: give the password, or reauthenticate first."),
+        description = "`reauth_required`: give the password, or reauthenticate first. `otp_required`: give a code too. `invalid_credentials`: the password is wrong."),
     (status = 413, body = ProblemDocument, content_type = "application/problem+json"),
     (status = 415, body = ProblemDocument, content_type = "application/problem+json"),
     (status = 422, body = ProblemDocument, content_type = "application/problem+json"),

@@ -39,7 +39,7 @@ pub struct ExportResponse {
 fn present(export: &DataExport, document: Option<Value>) -> ExportResponse {
     ExportResponse {
         id: export.id.into_untyped_uuid(),
-        status: if document.is_some() { "ready" } else { "pending" },
+        status: if export.document.is_some() { "ready" } else { "pending" },
         created_at: export.created_at,
         expires_at: export.expires_at,
         document,
@@ -51,7 +51,7 @@ fn present(export: &DataExport, document: Option<Value>) -> ExportResponse {
     (status = 202, body = ExportResponse),
     (status = 400, body = ProblemDocument, content_type = "application/problem+json"),
     (status = 401, body = ProblemDocument, content_type = "application/problem+json",
-        description = "`reauth_required`: give the password, or reauthenticate first."),
+        description = "`reauth_required`: give the password, or reauthenticate first. `otp_required`: give a code too. `invalid_credentials`: the password is wrong."),
     (status = 413, body = ProblemDocument, content_type = "application/problem+json"),
     (status = 415, body = ProblemDocument, content_type = "application/problem+json"),
     (status = 422, body = ProblemDocument, content_type = "application/problem+json"),

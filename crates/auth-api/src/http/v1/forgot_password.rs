@@ -24,7 +24,8 @@ pub struct ForgotPasswordRequest {
     /// The address of the account.
     #[schema(example = "ada@example.com")]
     email: String,
-    /// The answer of the captcha widget.
+    /// The answer of the captcha widget, which must have the action `forgot` and be on a page of a host that the operator allows. It counts once. Needed
+    /// unless `/v1/auth/config` names the provider `off`.
     #[schema(example = "DUMMY_TOKEN_FOR_TEST")]
     captcha_token: Option<String>,
 }

@@ -38,7 +38,8 @@ pub struct LoginRequest {
     /// The password.
     #[schema(example = "SecurePassword123")]
     password: String,
-    /// The answer of the captcha widget, when an earlier answer said `captchaRequired`.
+    /// The answer of the captcha widget, when an earlier answer said `captchaRequired`. The widget must have the action `login` and be on a page of a
+    /// host that the operator allows. The answer counts once.
     captcha_token: Option<String>,
     /// What to call this device in the list of sessions; 1 to 100 characters.
     #[schema(example = "Ada's laptop")]
@@ -106,13 +107,15 @@ pub async fn login(
     transport: TokenTransport,
     ValidJson(body): ValidJson<LoginRequest>,
 ) -> Result<HttpResponse, ApiError> {
-    let login = parse(body, device.0)?;
+    let login = parse(body, device.0.clone())?;
     charge(&state, &client, Route::Login).await?;
     let outcome = log_in(&state, login, &client.0).await?;
     Ok(match outcome {
-        LoginOutcome::Session(session) => session_tokens::logged_in(&state, &session, transport, |tokens| {
-            LoginResponse::Session { requires2fa: false, tokens }
-        }),
+        LoginOutcome::Session(session) => {
+            session_tokens::logged_in(&state, &session, device.0.as_ref(), transport, |tokens| {
+                LoginResponse::Session { requires2fa: false, tokens }
+            })
+        }
         LoginOutcome::Challenge(challenge) => HttpResponse::Ok().json(present(&challenge)),
     })
 }

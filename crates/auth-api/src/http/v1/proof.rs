@@ -9,14 +9,14 @@ use crate::{
     http::edge_error::EdgeError,
 };
 
-/// Proof of who asks, for whoever did not authenticate within the last five minutes.
+/// Proof of who asks.
 #[derive(Deserialize, Default, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProofRequest {
-    /// The password.
+    /// The password. Where a recent login is enough it may be missing for five minutes after one with all that the account has.
     #[schema(example = "SecurePassword123")]
     pub password: Option<String>,
-    /// A code of the authenticator app, where there is one.
+    /// A code of the authenticator app, or a recovery code, where the account has a second factor.
     #[schema(example = "123456")]
     pub otp: Option<String>,
 }

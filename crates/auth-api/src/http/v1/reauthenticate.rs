@@ -42,7 +42,11 @@ pub struct ReauthenticateResponse {
     expires_in: u64,
 }
 
-/// Proves once more who asks: for five minutes, with the new access token, what protects the account asks for nothing more.
+/// Proves once more who asks. For five minutes the new access token counts as a recent login.
+///
+/// A recent login is enough for `/v1/auth/2fa/enable-init`, `/v1/auth/me/export` and `DELETE /v1/auth/me`. Four routes always want the password, and a
+/// code where there is a second factor, in their own request: `/v1/auth/change-email`, `/v1/auth/change-password`, `/v1/auth/2fa/disable` and
+/// `/v1/auth/2fa/recovery-codes`.
 #[utoipa::path(tag = "sessions", security(("bearer" = [])), request_body = ReauthenticateRequest, responses(
     (status = 200, body = ReauthenticateResponse),
     (status = 400, body = ProblemDocument, content_type = "application/problem+json", description = "`otp_invalid`."),

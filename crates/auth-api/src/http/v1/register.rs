@@ -35,7 +35,8 @@ pub struct RegisterRequest {
     /// 15 to 256 characters; any characters.
     #[schema(example = "SecurePassword123", min_length = 15, max_length = 256)]
     password: String,
-    /// The answer of the captcha widget.
+    /// The answer of the captcha widget, which must have the action `register` and be on a page of a host that the operator allows. It counts once. Needed
+    /// unless `/v1/auth/config` names the provider `off`.
     #[schema(example = "DUMMY_TOKEN_FOR_TEST")]
     captcha_token: Option<String>,
     /// How to greet the user; 1 to 100 characters.
@@ -82,6 +83,8 @@ pub async fn register(
     request: HttpRequest,
     ValidJson(body): ValidJson<RegisterRequest>,
 ) -> Result<HttpResponse, ApiError> {
+    // Judging a password costs something. A registration that is none uses up none.
+    charge(&state, &client, Route::Anonymous).await?;
     let registration = parse(body, &state.passwords, request.headers())?;
     charge(&state, &client, Route::Register).await?;
     answer_once(&state, &request, async || {
@@ -121,8 +124,9 @@ fn preferred_locale(headers: &HeaderMap) -> Locale {
     let mut choices: Vec<(f32, Locale)> = header
         .split(',')
         .filter_map(|choice| {
-            let (tag, quality) = choice.split_once(";q=").unwrap_or((choice, "1"));
-            Some((quality.trim().parse().ok()?, Locale::from_tag(tag.trim())?))
+            let (tag, weight) = choice.split_once(';').unwrap_or((choice, "q=1"));
+            let quality = weight.trim().strip_prefix("q=")?.parse().ok()?;
+            Some((quality, Locale::from_tag(tag.trim())?))
         })
         .filter(|(quality, _)| *quality > 0.0)
         .collect();
@@ -141,6 +145,7 @@ mod tests {
         for (header, locale) in [
             ("de-AT, en;q=0.5", Locale::De),
             ("fr, en;q=0.3, de;q=0.7", Locale::De),
+            ("en; q=0.3, de ; q=0.9", Locale::De),
             ("fr", Locale::En),
             ("de;q=0", Locale::En),
             ("", Locale::En),

@@ -24,7 +24,8 @@ pub struct ResendVerificationRequest {
     /// The address that was registered.
     #[schema(example = "ada@example.com")]
     email: String,
-    /// The answer of the captcha widget.
+    /// The answer of the captcha widget, which must have the action `resend` and be on a page of a host that the operator allows. It counts once. Needed
+    /// unless `/v1/auth/config` names the provider `off`.
     #[schema(example = "DUMMY_TOKEN_FOR_TEST")]
     captcha_token: Option<String>,
 }

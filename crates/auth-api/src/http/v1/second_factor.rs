@@ -6,18 +6,14 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::proof::ProofRequest;
 use crate::{
-    app::{disable_totp, enable_totp, recovery_codes, second_factor_status, step_up::Proof},
-    domain::{
-        bearer_secret::{DeviceToken, EnrolmentToken},
-        plain_password::PlainPassword,
-        recovery_code::RecoveryCode,
-    },
+    app::{disable_totp, enable_totp, recovery_codes, second_factor_status},
+    domain::{bearer_secret::EnrolmentToken, recovery_code::RecoveryCode},
     http::{
         ApiError,
         authenticated::AuthenticatedOnline,
         device_cookie::DeviceCookie,
-        edge_error::EdgeError,
         json::{OptionalJson, ValidJson},
         openapi::ProblemDocument,
         request_client::RequestClient,
@@ -59,25 +55,6 @@ pub async fn second_factor(
     }))
 }
 
-/// Proves once more who is there.
-#[derive(Deserialize, Default, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct StepUpRequest {
-    /// The password.
-    #[schema(example = "SecurePassword123", nullable = false)]
-    password: Option<String>,
-    /// A code of the authenticator app, or a recovery code, where the account has a second factor.
-    #[schema(example = "492039", nullable = false)]
-    otp: Option<String>,
-}
-
-impl StepUpRequest {
-    fn proof(self, device: Option<DeviceToken>) -> Result<Proof, EdgeError> {
-        let password = self.password.as_deref().map(PlainPassword::presented).transpose();
-        Ok(Proof { password: password.map_err(EdgeError::Password)?, otp: self.otp, device })
-    }
-}
-
 /// What an authenticator app needs; told once.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -99,7 +76,7 @@ pub struct EnableInitResponse {
 }
 
 /// Begins to set up an authenticator app. Nothing is asked for at login until the app's first code is given. Only the newest set-up counts.
-#[utoipa::path(tag = "second factor", security(("bearer" = [])), request_body(content = Option<StepUpRequest>), responses(
+#[utoipa::path(tag = "second factor", security(("bearer" = [])), request_body(content = Option<ProofRequest>), responses(
     (status = 200, body = EnableInitResponse),
     (status = 400, body = ProblemDocument, content_type = "application/problem+json"),
     (status = 401, body = ProblemDocument, content_type = "application/problem+json",
@@ -119,9 +96,9 @@ pub async fn enable_init(
     caller: AuthenticatedOnline,
     client: RequestClient,
     device: DeviceCookie,
-    OptionalJson(body): OptionalJson<StepUpRequest>,
+    OptionalJson(body): OptionalJson<ProofRequest>,
 ) -> Result<impl Responder, ApiError> {
-    let proof = body.unwrap_or_default().proof(device.0)?;
+    let proof = body.unwrap_or_default().parse(device.0)?;
     let enrolment = enable_totp::begin(&state, &caller.0, proof, &client.0).await?;
     Ok(HttpResponse::Ok().json(EnableInitResponse {
         secret: enrolment.secret.to_string(),
@@ -198,7 +175,7 @@ pub struct DisableResponse {
 
 /// Disables the second factor, for somebody who gives the password and the factor itself, or a recovery code. Other sessions end, no browser stays
 /// trusted, the recovery codes are worth nothing, and the owner gets a mail.
-#[utoipa::path(tag = "second factor", security(("bearer" = [])), request_body(content = Option<StepUpRequest>), responses(
+#[utoipa::path(tag = "second factor", security(("bearer" = [])), request_body(content = Option<ProofRequest>), responses(
     (status = 200, body = DisableResponse),
     (status = 400, body = ProblemDocument, content_type = "application/problem+json", description = "`otp_invalid`."),
     (status = 401, body = ProblemDocument, content_type = "application/problem+json",
@@ -218,9 +195,9 @@ pub async fn disable(
     caller: AuthenticatedOnline,
     client: RequestClient,
     device: DeviceCookie,
-    OptionalJson(body): OptionalJson<StepUpRequest>,
+    OptionalJson(body): OptionalJson<ProofRequest>,
 ) -> Result<impl Responder, ApiError> {
-    let proof = body.unwrap_or_default().proof(device.0)?;
+    let proof = body.unwrap_or_default().parse(device.0)?;
     disable_totp::disable(&state, &caller.0, proof, &client.0).await?;
     Ok(HttpResponse::Ok().json(DisableResponse { status: "disabled" }))
 }
@@ -235,7 +212,7 @@ pub struct RecoveryCodesResponse {
 }
 
 /// Makes new recovery codes, for somebody who gives the password and the second factor. All earlier ones are worth nothing from now on.
-#[utoipa::path(tag = "second factor", security(("bearer" = [])), request_body(content = Option<StepUpRequest>), responses(
+#[utoipa::path(tag = "second factor", security(("bearer" = [])), request_body(content = Option<ProofRequest>), responses(
     (status = 200, body = RecoveryCodesResponse),
     (status = 400, body = ProblemDocument, content_type = "application/problem+json", description = "`otp_invalid`."),
     (status = 401, body = ProblemDocument, content_type = "application/problem+json",
@@ -255,9 +232,9 @@ pub async fn new_recovery_codes(
     caller: AuthenticatedOnline,
     client: RequestClient,
     device: DeviceCookie,
-    OptionalJson(body): OptionalJson<StepUpRequest>,
+    OptionalJson(body): OptionalJson<ProofRequest>,
 ) -> Result<impl Responder, ApiError> {
-    let proof = body.unwrap_or_default().proof(device.0)?;
+    let proof = body.unwrap_or_default().parse(device.0)?;
     let codes = recovery_codes::regenerate(&state, &caller.0, proof, &client.0).await?;
     Ok(HttpResponse::Ok().json(RecoveryCodesResponse { recovery_codes: shown(&codes) }))
 }

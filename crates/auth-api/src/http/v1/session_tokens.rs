@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::{
     app::begin_session::LoggedIn,
     clients::sessions::IssuedTokens,
+    domain::bearer_secret::DeviceToken,
     http::{
         device_cookie::set_device_cookie,
         token_transport::{TokenTransport, refresh_cookie},
@@ -34,15 +35,17 @@ pub struct SessionTokens {
     expires_in: u64,
 }
 
-/// [`answer`] for somebody who just logged in: a browser that was not known becomes a known device.
+/// [`answer`] for somebody who just logged in: a browser that was not known becomes a known device, and one that is, by `presented`, stays one for another
+/// while.
 pub fn logged_in<B: Serialize>(
     state: &AppState,
     session: &LoggedIn,
+    presented: Option<&DeviceToken>,
     transport: TokenTransport,
     body: impl FnOnce(SessionTokens) -> B,
 ) -> HttpResponse {
     let mut answer = answer(state, &session.tokens, transport, body);
-    if let Some(device) = &session.device {
+    if let Some(device) = session.device.as_ref().or(presented) {
         set_device_cookie(&mut answer, device);
     }
     answer

@@ -76,12 +76,12 @@ pub async fn verify_second_factor(
     let login = SecondFactorLogin {
         challenge: LoginChallengeToken::parse(&body.challenge_id),
         otp: body.otp,
-        device: device.0,
+        device: device.0.clone(),
         trust_device: body.trust_device,
     };
     charge(&state, &client, Route::SecondFactor).await?;
     let session = verify_code(&state, login, &client.0).await?;
-    Ok(session_tokens::logged_in(&state, &session, transport, |tokens| tokens))
+    Ok(session_tokens::logged_in(&state, &session, device.0.as_ref(), transport, |tokens| tokens))
 }
 
 /// A login without the authenticator app: either `challengeId`, or `email` and `password`.
@@ -97,7 +97,8 @@ pub struct RecoveryLoginRequest {
     /// The password.
     #[schema(nullable = false)]
     password: Option<String>,
-    /// The answer of the captcha widget, when an earlier answer said `captchaRequired`.
+    /// The answer of the captcha widget, when an earlier answer said `captchaRequired`. The widget must have the action `login`, as for a login, and be on
+    /// a page of a host that the operator allows. The answer counts once.
     #[schema(nullable = false)]
     captcha_token: Option<String>,
     /// One of the codes, in any case and grouping.
@@ -144,7 +145,7 @@ pub async fn recovery_login(
     transport: TokenTransport,
     ValidJson(body): ValidJson<RecoveryLoginRequest>,
 ) -> Result<HttpResponse, ApiError> {
-    let login = parse(body, device.0)?;
+    let login = parse(body, device.0.clone())?;
     let route = match login.password {
         PasswordProof::Challenge(_) => Route::SecondFactor,
         PasswordProof::Password(_) => Route::Login,
@@ -153,7 +154,7 @@ pub async fn recovery_login(
     let recovered = log_in_by_recovery(&state, login, &client.0).await?;
     let recovery_codes_remaining = recovered.remaining;
     let body = |tokens| RecoveryLoginResponse { tokens, recovery_codes_remaining };
-    Ok(session_tokens::logged_in(&state, &recovered.logged_in, transport, body))
+    Ok(session_tokens::logged_in(&state, &recovered.logged_in, device.0.as_ref(), transport, body))
 }
 
 fn parse(body: RecoveryLoginRequest, device: Option<DeviceToken>) -> Result<RecoveryLogin, EdgeError> {

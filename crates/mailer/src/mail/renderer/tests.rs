@@ -71,6 +71,9 @@ pub(super) fn sample(template: MailTemplate) -> MailParameters {
         MailTemplate::RecoveryCodeUsed => {
             MailParameters::RecoveryCodeUsed { display_name, secure_link, occasion, remaining: 7 }
         }
+        MailTemplate::RecoveryCodesChanged => {
+            MailParameters::RecoveryCodesChanged { display_name, secure_link, occasion, remaining: 10 }
+        }
         MailTemplate::SessionStolen => MailParameters::SessionStolen { display_name, secure_link, occasion },
         MailTemplate::AccountLocked => {
             MailParameters::AccountLocked { display_name, reset_link: link, occurred_at }

@@ -16,6 +16,15 @@ fn email_change_request() -> MailParameters {
     }
 }
 
+fn recovery_codes_changed(remaining: u32) -> MailParameters {
+    let MailParameters::RecoveryCodesChanged { display_name, secure_link, occasion, .. } =
+        sample(MailTemplate::RecoveryCodesChanged)
+    else {
+        unreachable!()
+    };
+    MailParameters::RecoveryCodesChanged { display_name, secure_link, occasion, remaining }
+}
+
 fn said(locale: Locale, parameters: &MailParameters) -> String {
     let support_email = Some("help@auth.example".to_owned());
     let renderer = Renderer::new(Brand { support_email, ..Brand::named("Fisch & Söhne") }).unwrap();
@@ -554,6 +563,104 @@ fn recovery_code_used_in_german() {
     bei Fisch & Söhne wurde einer Ihrer Wiederherstellungscodes benutzt.
     Ein zweites Mal funktioniert er nicht.
     Sie haben noch 7 Codes.
+
+    Zeit: 23. November 2026, 14:05 Uhr (UTC)
+    IP-Adresse: 203.0.113.7
+    Gerät: Firefox, Linux
+
+    Waren Sie das? Dann müssen Sie nichts tun.
+
+    Sie waren das nicht? Dann sichern Sie jetzt Ihr Konto. Wir beenden
+    alle Ihre Sitzungen, und Sie wählen ein neues Passwort:
+
+    https://auth.example/page#token=fat_AbC-_123&x="y"
+
+    Fragen? Wir helfen Ihnen gern: help@auth.example
+    Diese Nachricht wurde automatisch von Fisch & Söhne verschickt.
+    "#);
+}
+
+#[test]
+fn recovery_codes_changed_in_english() {
+    insta::assert_snapshot!(said(Locale::En, &recovery_codes_changed(10)), @r#"
+    New recovery codes at Fisch & Söhne
+    ---
+    Hello Ada,
+
+    New recovery codes were created for your account at Fisch & Söhne.
+    The earlier ones do not work any more.
+
+    Time: 23 November 2026, 14:05 UTC
+    IP address: 203.0.113.7
+    Device: Firefox, Linux
+
+    Was this you? Then there is nothing to do.
+
+    Was it not you? Then secure your account now. We end all your
+    sessions, and you choose a new password:
+
+    https://auth.example/page#token=fat_AbC-_123&x="y"
+
+    Questions? We are glad to help: help@auth.example
+    This message was sent automatically by Fisch & Söhne.
+    "#);
+    insta::assert_snapshot!(said(Locale::En, &recovery_codes_changed(0)), @r#"
+    Your recovery codes were deleted at Fisch & Söhne
+    ---
+    Hello Ada,
+
+    The recovery codes of your account at Fisch & Söhne were deleted, because
+    somebody else may have created them. Create new codes in the security
+    settings of your account.
+
+    Time: 23 November 2026, 14:05 UTC
+    IP address: 203.0.113.7
+    Device: Firefox, Linux
+
+    Was this you? Then there is nothing to do.
+
+    Was it not you? Then secure your account now. We end all your
+    sessions, and you choose a new password:
+
+    https://auth.example/page#token=fat_AbC-_123&x="y"
+
+    Questions? We are glad to help: help@auth.example
+    This message was sent automatically by Fisch & Söhne.
+    "#);
+}
+
+#[test]
+fn recovery_codes_changed_in_german() {
+    insta::assert_snapshot!(said(Locale::De, &recovery_codes_changed(10)), @r#"
+    Neue Wiederherstellungscodes bei Fisch & Söhne
+    ---
+    Guten Tag Ada,
+
+    für Ihr Konto bei Fisch & Söhne wurden neue Wiederherstellungscodes
+    erzeugt. Die früheren funktionieren nicht mehr.
+
+    Zeit: 23. November 2026, 14:05 Uhr (UTC)
+    IP-Adresse: 203.0.113.7
+    Gerät: Firefox, Linux
+
+    Waren Sie das? Dann müssen Sie nichts tun.
+
+    Sie waren das nicht? Dann sichern Sie jetzt Ihr Konto. Wir beenden
+    alle Ihre Sitzungen, und Sie wählen ein neues Passwort:
+
+    https://auth.example/page#token=fat_AbC-_123&x="y"
+
+    Fragen? Wir helfen Ihnen gern: help@auth.example
+    Diese Nachricht wurde automatisch von Fisch & Söhne verschickt.
+    "#);
+    insta::assert_snapshot!(said(Locale::De, &recovery_codes_changed(0)), @r#"
+    Ihre Wiederherstellungscodes bei Fisch & Söhne wurden gelöscht
+    ---
+    Guten Tag Ada,
+
+    die Wiederherstellungscodes Ihres Kontos bei Fisch & Söhne wurden gelöscht,
+    weil sie vielleicht jemand anders erzeugt hat. Erzeugen Sie neue in den
+    Sicherheitseinstellungen Ihres Kontos.
 
     Zeit: 23. November 2026, 14:05 Uhr (UTC)
     IP-Adresse: 203.0.113.7

@@ -14,7 +14,7 @@ use crate::{
         key_set::KeySet,
         refresh_line::Verdict,
         refresh_token::{RefreshKey, RefreshToken},
-        session::Session,
+        session::{REUSE, Session},
     },
     state::App,
     store::{
@@ -28,7 +28,8 @@ use crate::{
 pub(super) enum Outcome {
     Issued(Verdict, Box<Issued>),
     Reused(Box<Session>),
-    Ended,
+    /// Before; nothing if it was deleted meanwhile.
+    Ended(Option<Box<Session>>),
 }
 
 /// A token whose MAC is good, with what an answer to it needs.
@@ -48,7 +49,7 @@ pub(super) async fn exchange(app: &App, request: &Refresh) -> Result<Outcome, Re
 
     let now = app.now();
     if !read.session.is_live(now) {
-        return Ok(Outcome::Ended);
+        return Ok(Outcome::Ended(Some(Box::new(read.session))));
     }
     let verdict = read.session.line.judge(presented.token.generation, now);
     if verdict == Verdict::Repeat && read.session.line.hand_out_again(now).is_none() {
@@ -147,8 +148,9 @@ impl Presented<'_> {
         let locked = rotation::lock(conn, self.token.session).await?;
         // Only now: waiting for the lock took time.
         let now = app.now();
-        let Some(read) = locked.filter(|read| read.session.is_live(now)) else {
-            return Ok((Outcome::Ended, None));
+        let read = match locked {
+            Some(read) if read.session.is_live(now) => read,
+            ended => return Ok((Outcome::Ended(ended.map(|read| Box::new(read.session))), None)),
         };
         let verdict = read.session.line.judge(self.token.generation, now);
         if verdict == Verdict::Reuse {
@@ -171,7 +173,7 @@ impl Presented<'_> {
         session: &Session,
         now: DateTime<Utc>,
     ) -> Result<Revocation, RefreshError> {
-        sessions::revoke(conn, session.id, "refresh_token_reused", now).await?;
+        sessions::revoke(conn, session.id, REUSE, now).await?;
         let revocation = RevocationFeed::revocation(RevocationTarget::Session(session.id), now);
         revocations::record(conn, &[revocation]).await?;
         let client = self.request.client.clone();
