@@ -9,7 +9,7 @@ use auth_proto::session::v1::{
 use chrono::{DateTime, TimeDelta, Utc};
 use clock::{Clock, ManualClock};
 use diesel::{QueryableByName, sql_types::Text};
-use diesel_async::RunQueryDsl;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use prometheus::Registry;
 use sealing::KeyRing;
 use secrecy::SecretString;
@@ -243,6 +243,27 @@ pub async fn execute(database: &TestDatabase, statement: &str) {
     let pool = database.admin();
     let mut connection = pool.connection().await.unwrap();
     diesel::sql_query(statement).execute(&mut connection).await.unwrap();
+}
+
+/// What `call` answers, which has to wait for PostgreSQL, while the service is told to stop.
+pub async fn stopped_during<T>(
+    database: &TestDatabase,
+    service: &Running,
+    call: impl Future<Output = T>,
+) -> T {
+    let mut blocker = database.admin().connection().await.unwrap();
+    blocker.batch_execute("BEGIN; LOCK TABLE sessions").await.unwrap();
+    let stop = async {
+        let waiting = "SELECT mode AS text FROM pg_locks WHERE NOT granted AND relation = 'sessions'::regclass \
+                       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        eventually("the call to wait", DEADLINE, || async {
+            (!query(database, waiting).await.is_empty()).then_some(())
+        })
+        .await;
+        service.lifecycle.request_shutdown();
+        blocker.batch_execute("ROLLBACK").await.unwrap();
+    };
+    tokio::join!(call, stop).0
 }
 
 /// The facts of `event_type` that wait in the outbox.

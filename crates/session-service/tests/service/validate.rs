@@ -1,10 +1,9 @@
 use auth_proto::session::v1::{CreateSessionRequest, InactiveReason, ValidateRequest};
-use diesel_async::SimpleAsyncConnection;
 use prost_types::{Duration, Timestamp};
 use test_support::{TestDatabase, eventually};
 use tonic::Code;
 
-use crate::harness::{DEADLINE, Running, login, new_user, now, query, reason, start};
+use crate::harness::{DEADLINE, Running, login, new_user, now, query, reason, start, stopped_during};
 
 async fn ask(service: &Running, request: ValidateRequest) -> InactiveReason {
     let answer = service.client.clone().validate(request).await.unwrap().into_inner();
@@ -131,19 +130,7 @@ async fn use_is_written_down_when_the_service_stops_during_the_call() {
     let token = service.create(&new_user()).await.access_token;
     service.advance(61);
     let wanted = now(&service).timestamp().to_string();
-    let mut blocker = database.admin().connection().await.unwrap();
-    blocker.batch_execute("BEGIN; LOCK TABLE sessions").await.unwrap();
-    let stop = async {
-        let waiting = "SELECT mode AS text FROM pg_locks WHERE NOT granted AND relation = 'sessions'::regclass \
-                       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-        eventually("the call to wait", DEADLINE, || async {
-            (!query(&database, waiting).await.is_empty()).then_some(())
-        })
-        .await;
-        service.lifecycle.request_shutdown();
-        blocker.batch_execute("ROLLBACK").await.unwrap();
-    };
-    let (answer, ()) = tokio::join!(service.validate(&token), stop);
+    let answer = stopped_during(&database, &service, service.validate(&token)).await;
     assert!(answer.active);
     until_last_seen(&database, &wanted).await;
 }
