@@ -51,7 +51,7 @@ async fn fx_ml_01_a_mailer_that_is_killed_in_any_phase_loses_nothing_and_repeats
         for kill in 0..kills {
             ordered.extend(die_in(&platform, phase, name, kill).await);
             count += MAILS;
-            // Of one that dies again and again before it gets to its mails the broker parks those that it had. That is another drill's matter.
+            // Of one that dies again and again before it gets to its mails the broker parks those that it had.
             let begun = async || (platform.count("attempts > 0").await == count).then_some(());
             eventually("the successor gets to every mail", SOON, begun).await;
         }
