@@ -55,7 +55,9 @@ impl Balancer {
             readyz: format!("{}/readyz", stack.variable(management)),
             is_ready: AtomicBool::new(true),
         });
-        Self { http: Client::new(), replicas: replicas.collect(), next: Arc::default() }
+        // Shorter than auth-api keeps a connection: a request must not meet its end.
+        let http = Client::builder().pool_idle_timeout(Duration::from_secs(2)).build().unwrap();
+        Self { http, replicas: replicas.collect(), next: Arc::default() }
     }
 
     /// Looks again and again which replicas are ready. One that is too busy to say stays what it was, as it does in Kubernetes until several

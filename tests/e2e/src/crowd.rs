@@ -1,6 +1,6 @@
 //! Many sessions of one user, and what their owners do all day.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use auth_proto::session::v1::{ValidateRequest, session_service_client::SessionServiceClient};
 use futures::future::{BoxFuture, FutureExt};
@@ -18,11 +18,14 @@ use crate::{
 /// What becomes of a request: nothing to complain about, or what is wrong.
 pub type Done = BoxFuture<'static, Result<(), String>>;
 
-/// The sessions. Their access tokens outlive every test.
-pub struct Crowd {
-    access_tokens: Vec<String>,
-    /// Each is exchanged by one request at a time, as a browser does.
-    refresh_tokens: Vec<Arc<Mutex<String>>>,
+/// The sessions.
+pub struct Crowd(Vec<Arc<Held>>);
+
+/// What the owner of a session has: the newest tokens.
+struct Held {
+    access_token: RwLock<String>,
+    /// Exchanged by one request at a time, as a browser does.
+    refresh_token: Mutex<String>,
 }
 
 impl Crowd {
@@ -48,9 +51,11 @@ impl Crowd {
     }
 
     fn of(all: &[Value]) -> Self {
-        let access_tokens = all.iter().map(|tokens| text(tokens, "accessToken").to_owned()).collect();
-        let refresh = |tokens: &Value| Arc::new(Mutex::new(text(tokens, "refreshToken").to_owned()));
-        Self { access_tokens, refresh_tokens: all.iter().map(refresh).collect() }
+        let held = |tokens: &Value| Held {
+            access_token: RwLock::new(text(tokens, "accessToken").to_owned()),
+            refresh_token: Mutex::new(text(tokens, "refreshToken").to_owned()),
+        };
+        Self(all.iter().map(held).map(Arc::new).collect())
     }
 
     /// Asks auth-api who one is.
@@ -70,11 +75,10 @@ impl Crowd {
     /// Exchanges a refresh token; the next request has the new one.
     #[must_use]
     pub fn refresh(&self, number: usize, balancer: &Balancer) -> Done {
-        let (balancer, tokens) = (balancer.clone(), &self.refresh_tokens);
-        let token = tokens.get(number % tokens.len()).cloned();
+        let (balancer, held) = (balancer.clone(), self.0.get(number % self.0.len()).cloned());
         async move {
-            let token = token.ok_or("nobody is logged in")?;
-            let mut token = token.lock().await;
+            let held = held.ok_or("nobody is logged in")?;
+            let mut token = held.refresh_token.lock().await;
             let prepare = |http: &reqwest::Client, api: &str| {
                 http.request(Method::POST, format!("{api}/v1/auth/refresh"))
                     .json(&json!({"refreshToken": token.as_str()}))
@@ -83,6 +87,8 @@ impl Crowd {
             expect_ok("refresh", answer.status())?;
             let answer: Value = answer.json().await.map_err(|error| format!("refresh: {error:?}"))?;
             text(&answer, "refreshToken").clone_into(&mut token);
+            let mut access_token = held.access_token.write().unwrap_or_else(PoisonError::into_inner);
+            text(&answer, "accessToken").clone_into(&mut access_token);
             Ok(())
         }
         .boxed()
@@ -103,14 +109,16 @@ impl Crowd {
 
     /// Whether every session goes on: its newest refresh token is good.
     pub async fn is_still_logged_in(&self, balancer: &Balancer) -> Result<(), String> {
-        for number in 0..self.refresh_tokens.len() {
+        for number in 0..self.0.len() {
             self.refresh(number, balancer).await?;
         }
         Ok(())
     }
 
     fn access_token(&self, number: usize) -> String {
-        self.access_tokens.get(number % self.access_tokens.len()).cloned().unwrap_or_default()
+        let held = self.0.get(number % self.0.len());
+        let token = held.map(|held| held.access_token.read().unwrap_or_else(PoisonError::into_inner).clone());
+        token.unwrap_or_default()
     }
 }
 
