@@ -53,12 +53,14 @@ impl Life {
     /// The request with a number: of twenty, one registration, seven reads and twelve refreshes.
     #[must_use]
     pub fn request(&self, number: usize) -> Done {
+        // In each round of twenty a session makes another kind of request: one that only reads has no token after five minutes.
+        let session = number + number / 20;
         match number % 20 {
             0 => self.ledger.register(self.registrations.fetch_add(1, Ordering::Relaxed)),
-            1..8 => self.crowd.me(number, &self.balancer),
+            1..8 => self.crowd.me(session, &self.balancer),
             _ => {
                 let (refreshed, unknown) = (Arc::clone(&self.refreshed), Arc::clone(&self.unknown));
-                let refresh = self.crowd.refresh(number, &self.balancer);
+                let refresh = self.crowd.refresh(session, &self.balancer);
                 async move {
                     let answer = refresh.await;
                     let count = if answer.is_ok() { refreshed } else { unknown };
