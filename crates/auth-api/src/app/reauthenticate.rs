@@ -1,4 +1,4 @@
-//! Lets somebody with a session prove once more who they are, so that what protects their account asks for nothing for a while.
+//! Lets somebody with a session prove once more who they are, so that for a while less is asked for where a recent login is enough.
 
 use auth_events::Client;
 use session_verifier::Session;
