@@ -42,9 +42,11 @@ impl EventBus {
     /// How many messages wait in `queue`, by a passive declaration.
     pub async fn queue_length(&self, queue: &str) -> anyhow::Result<u32> {
         // A channel of its own: asking for a queue that does not exist closes it.
-        let channel = self.broker.link().await?.connection.create_channel().await?;
+        let link = self.broker.link().await?;
+        let channel = link.answer(link.connection.create_channel()).await?;
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        Ok(channel.queue_declare(queue.into(), passive, FieldTable::default()).await?.message_count())
+        let declaring = channel.queue_declare(queue.into(), passive, FieldTable::default());
+        Ok(link.answer(declaring).await?.message_count())
     }
 
     pub(crate) async fn link(&self) -> anyhow::Result<Arc<Link>> {

@@ -50,11 +50,11 @@ impl EventBus {
             let (channel, total) = open(&link, queue).await?;
             let mut letters = Vec::new();
             while letters.len() < limit
-                && let Some(message) = next(&channel, queue).await?
+                && let Some(message) = next(&link, &channel, queue).await?
             {
                 letters.push(DeadLetter::new(&message));
             }
-            give_back(&channel).await;
+            give_back(&link, &channel).await;
             Ok(DeadLetters { total, letters })
         };
         timeout(LOOKED_WITHIN, looking).await.context("the broker does not answer")?
@@ -72,7 +72,7 @@ impl EventBus {
         let (channel, total) = open(&link, queue).await?;
         let mut redriven = Vec::new();
         for _ in 0..limit.min(usize::try_from(total).unwrap_or(usize::MAX)) {
-            let Some(message) = next(&channel, queue).await? else { break };
+            let Some(message) = next(&link, &channel, queue).await? else { break };
             let letter = DeadLetter::new(&message);
             // Without a queue to go back to it stays.
             let Some(home) = letter.queue.as_deref().map(route) else { continue };
@@ -83,10 +83,10 @@ impl EventBus {
             for confirmed in self.publish_on(&link, &[posting]).await {
                 confirmed.context("cannot bring a message back")?;
             }
-            message.ack(BasicAckOptions::default()).await?;
+            link.answer(message.ack(BasicAckOptions::default())).await?;
             redriven.push(letter.id);
         }
-        give_back(&channel).await;
+        give_back(&link, &channel).await;
         Ok(redriven)
     }
 }
@@ -115,20 +115,21 @@ impl DeadLetter {
 
 /// A channel of its own: what it takes and does not acknowledge goes back when it is closed.
 async fn open(link: &Arc<Link>, queue: &str) -> anyhow::Result<(Channel, u32)> {
-    let channel = link.connection.create_channel().await?;
+    let channel = link.answer(link.connection.create_channel()).await?;
     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    let total = channel.queue_declare(queue.into(), passive, FieldTable::default()).await?.message_count();
+    let declaring = channel.queue_declare(queue.into(), passive, FieldTable::default());
+    let total = link.answer(declaring).await?.message_count();
     Ok((channel, total))
 }
 
-async fn next(channel: &Channel, queue: &str) -> anyhow::Result<Option<Delivery>> {
-    let message = channel.basic_get(queue.into(), BasicGetOptions::default()).await?;
+async fn next(link: &Link, channel: &Channel, queue: &str) -> anyhow::Result<Option<Delivery>> {
+    let message = link.answer(channel.basic_get(queue.into(), BasicGetOptions::default())).await?;
     Ok(message.map(|BasicGetMessage { delivery, .. }| delivery))
 }
 
-async fn give_back(channel: &Channel) {
+async fn give_back(link: &Link, channel: &Channel) {
     // The connection would give it back as well.
-    let _ = channel.close(200, "OK".into()).await;
+    let _ = link.answer(channel.close(200, "OK".into())).await;
 }
 
 /// Where a message for `queue` alone is published.

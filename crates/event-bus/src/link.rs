@@ -1,6 +1,6 @@
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, future::Future, time::Duration};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use async_rs::Runtime;
 use lapin::{
     Channel, Connection, ConnectionProperties, PublisherConfirm,
@@ -10,7 +10,7 @@ use lapin::{
 };
 use tokio::{
     sync::Mutex,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use crate::{Sequence, posting::Posting, publisher::PublishError, sequence::Numbering, topology};
@@ -18,6 +18,9 @@ use crate::{Sequence, posting::Posting, publisher::PublishError, sequence::Numbe
 /// How long a batch waits for its confirmations. A healthy quorum queue takes milliseconds; one that takes five seconds still gets everything,
 /// where a shorter patience would send the same batch again for ever. A relay holds a transaction meanwhile, which the database ends after 15 s.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(12);
+
+/// How often somebody who waits for an answer looks whether the connection is still there.
+const LOOKED_EVERY: Duration = Duration::from_secs(1);
 
 /// A connection that was established, with the topology in place and a channel to publish on. It is never repaired, only replaced: after
 /// the leader of a quorum queue died, a publisher that keeps its channel can be refused for ever.
@@ -49,6 +52,24 @@ impl Link {
         // A channel may be closed alone, by the broker's refusal of something on it.
         let channel_is_down = self.publishing.try_lock().is_ok_and(|it| !it.channel.status().connected());
         self.connection.status().connected() && !channel_is_down
+    }
+
+    /// What the broker answers, for as long as the connection lives. In the moment in which a connection breaks the library forgets who asks for a channel
+    /// or for an acknowledgement, and leaves them waiting for ever.
+    pub(crate) async fn answer<T>(
+        &self,
+        asking: impl Future<Output = lapin::Result<T>>,
+    ) -> anyhow::Result<T> {
+        let lost = async {
+            while self.connection.status().connected() {
+                sleep(LOOKED_EVERY).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = asking => Ok(answer?),
+            () = lost => bail!("the connection was lost"),
+        }
     }
 
     pub(crate) async fn close(&self) {
@@ -130,4 +151,29 @@ async fn confirmation(
         returned.insert(message.delivery.properties.message_id().as_ref().map(ToString::to_string));
     }
     if acknowledged { Ok(()) } else { Err(PublishError::Refused) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use secrecy::ExposeSecret;
+    use test_support::TestBroker;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_is_never_answered_waits_no_longer_than_the_connection_lives() {
+        let broker = TestBroker::new().await;
+        let uri: AMQPUri = broker.amqp_url().expose_secret().parse().unwrap();
+        let link = Link::open(uri, "test".into()).await.unwrap();
+        let forgotten = link.answer(pending::<lapin::Result<()>>());
+        let closing = async {
+            sleep(Duration::from_millis(100)).await;
+            link.close().await;
+        };
+        let both = async { tokio::join!(forgotten, closing).0 };
+        let answer = timeout(Duration::from_secs(10), both).await.unwrap();
+        assert_eq!(answer.unwrap_err().to_string(), "the connection was lost");
+    }
 }

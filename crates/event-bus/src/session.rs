@@ -121,13 +121,14 @@ impl<'a> Session<'a> {
             published.context("cannot pass a message on")?;
         }
         for delivery in finished {
-            delivery.ack(BasicAckOptions::default()).await?;
+            self.link.answer(delivery.ack(BasicAckOptions::default())).await?;
         }
         if !panicked.is_empty() {
             self.subscription.rest(AFTER_A_PANIC).await;
         }
         for delivery in panicked {
-            delivery.nack(BasicNackOptions { requeue: true, ..BasicNackOptions::default() }).await?;
+            let requeue = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
+            self.link.answer(delivery.nack(requeue)).await?;
         }
         Ok(again)
     }
@@ -154,7 +155,8 @@ impl<'a> Session<'a> {
             self.count(Some(&Verdict::Done));
         }
         let Some(last) = deliveries.last() else { return Ok(()) };
-        Ok(self.channel.basic_ack(last.delivery_tag, BasicAckOptions { multiple: true }).await?)
+        let all = BasicAckOptions { multiple: true };
+        self.link.answer(self.channel.basic_ack(last.delivery_tag, all)).await
     }
 
     fn count(&self, verdict: Option<&Verdict>) {

@@ -77,15 +77,17 @@ impl Subscription {
 
     async fn consume(&self, link: &Link) -> anyhow::Result<(Channel, Consumer)> {
         let queue = self.settings.queue;
-        let channel = link.connection.create_channel().await?;
+        let channel = link.answer(link.connection.create_channel()).await?;
         // Once more: where the broker cancelled the consumer because its queue was deleted, the connection is as good as before.
-        topology::declare(&link.connection).await.context("cannot declare the topology")?;
-        topology::declare_delays(&channel, queue).await.context("cannot declare the delay queues")?;
-        channel.basic_qos(self.settings.prefetch, BasicQosOptions::default()).await?;
+        let declaring = topology::declare(&link.connection);
+        link.answer(declaring).await.context("cannot declare the topology")?;
+        let declaring = topology::declare_delays(&channel, queue);
+        link.answer(declaring).await.context("cannot declare the delay queues")?;
+        link.answer(channel.basic_qos(self.settings.prefetch, BasicQosOptions::default())).await?;
         let options = BasicConsumeOptions::default();
         // The broker invents a tag.
-        let deliveries =
-            channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
+        let consuming = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
+        let deliveries = link.answer(consuming).await?;
         Ok((channel, deliveries))
     }
 }
