@@ -86,7 +86,7 @@ pub struct Settings {
     /// Whether anybody may register: `open` or `closed`.
     #[arg(long, env = "REGISTRATION", default_value = "open")]
     registration: String,
-    /// The key under which addresses, devices and recovery codes are hashed: 32 bytes in unpadded URL-safe base64.
+    /// The key under which addresses and recovery codes are hashed: 32 bytes in unpadded URL-safe base64.
     #[arg(long, env = "IDENTIFIER_KEY", hide_env_values = true)]
     identifier_key: Option<String>,
     /// A file that holds IDENTIFIER_KEY.

@@ -15,8 +15,9 @@ use crate::{
 #[expect(clippy::doc_markdown, reason = "the text of --help")]
 #[derive(Subcommand)]
 pub enum KeysCommand {
-    /// Encrypts everything that is stored under another key than the first of PASSWORD_KEYS or DATA_KEYS again. Put the new key first, restart every
-    /// replica, run this, and take the old key away a day later. Exits with 1 if something opens with no key.
+    /// Encrypts everything that is stored under another key than the first of PASSWORD_KEYS or DATA_KEYS again. Give every replica the new
+    /// key at the end of its list first, then in front; when all run with it, run this and take the old key away a day later. Exits with 1 if something
+    /// opens with no key.
     Reseal {
         /// How many rows at a time.
         #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(i64).range(1..=10_000))]
