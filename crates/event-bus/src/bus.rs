@@ -1,70 +1,81 @@
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use lapin::{options::QueueDeclareOptions, types::FieldTable};
-use prometheus::Registry;
+use prometheus::{
+    Registry,
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     BatchHandler, ConsumerSettings, Handler, Publisher,
     connection::Broker,
-    link::Link,
-    posting::Posting,
-    publisher::PublishError,
+    metrics::Metrics,
     serving::{Batches, OneByOne},
     subscription::Subscription,
 };
 
-/// The broker, whether it is reachable right now or not. Clones share the connection.
+/// The broker, whether it is reachable right now or not. Clones share the connections: one publishes, the other consumes, each made when it is
+/// first needed. RabbitMQ stops reading from a connection that publishes while it is short of memory or disk, and acknowledgements must
+/// not wait for that.
 #[derive(Clone)]
 pub struct EventBus {
-    broker: Arc<Broker>,
+    pub(crate) publishing: Arc<Broker>,
+    pub(crate) consuming: Arc<Broker>,
+    service: &'static str,
+    /// Whether anybody ever consumed.
+    consumes: Arc<AtomicBool>,
 }
 
 impl EventBus {
-    /// Understands the URL (`amqp://` or `amqps://`) without connecting. `service` names the connection in the broker's management.
+    /// Understands the URL (`amqp://` or `amqps://`) without connecting. `service` names the connections in the broker's management.
     pub fn new(url: &SecretString, service: &'static str, registry: &Registry) -> anyhow::Result<Self> {
-        Ok(Self { broker: Broker::new(url, service, registry)? })
+        let metrics = Metrics::register(registry)?;
+        let broker =
+            |purpose| Broker::new(url, format!("{service} {purpose}"), metrics.clone()).map(Arc::new);
+        let bus = Self {
+            publishing: broker("publishing")?,
+            consuming: broker("consuming")?,
+            service,
+            consumes: Arc::default(),
+        };
+        registry.register(Box::new(ConnectedCollector(bus.clone())))?;
+        Ok(bus)
     }
 
-    /// A publisher on this connection.
+    /// A publisher.
     #[must_use]
     pub fn publisher(&self) -> Publisher {
-        Publisher::new(Arc::clone(&self.broker))
+        Publisher::new(Arc::clone(&self.publishing))
     }
 
-    /// Whether the connection is up.
+    /// Whether the broker is connected: by the connection that consumes, in a service that does.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.broker.current().is_some()
+        let consumes = self.consumes.load(Ordering::Relaxed);
+        let broker = if consumes { &self.consuming } else { &self.publishing };
+        broker.current().is_some()
     }
 
     /// How many messages wait in `queue`, by a passive declaration.
     pub async fn queue_length(&self, queue: &str) -> anyhow::Result<u32> {
         // A channel of its own: asking for a queue that does not exist closes it.
-        let link = self.broker.link().await?;
+        let link = self.consuming.link().await?;
         let channel = link.answer(link.connection.create_channel()).await?;
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let declaring = channel.queue_declare(queue.into(), passive, FieldTable::default());
         Ok(link.answer(declaring).await?.message_count())
     }
 
-    pub(crate) async fn link(&self) -> anyhow::Result<Arc<Link>> {
-        self.broker.link().await
-    }
-
-    pub(crate) async fn publish_on(
-        &self,
-        link: &Arc<Link>,
-        postings: &[Posting],
-    ) -> Vec<Result<(), PublishError>> {
-        self.broker.publish(link, postings).await
-    }
-
     /// Consumes `settings.queue` one message at a time, up to `prefetch` at once, until `stop`; reconnects for ever. When stopped it takes no more,
     /// waits for the handlers that run and returns; what was not acknowledged goes back to the queue.
     pub async fn consume<H: Handler>(&self, settings: ConsumerSettings, handler: H, stop: CancellationToken) {
-        Subscription::new(Arc::clone(&self.broker), settings, stop).keep_up(&OneByOne(handler)).await;
+        self.subscription(settings, stop).keep_up(&OneByOne(handler)).await;
     }
 
     /// Like [`EventBus::consume`], but hands over batches of up to `batch_size` that waited no longer than `batch_wait`.
@@ -74,6 +85,27 @@ impl EventBus {
         handler: H,
         stop: CancellationToken,
     ) {
-        Subscription::new(Arc::clone(&self.broker), settings, stop).keep_up(&Batches(handler)).await;
+        self.subscription(settings, stop).keep_up(&Batches(handler)).await;
+    }
+
+    fn subscription(&self, settings: ConsumerSettings, stop: CancellationToken) -> Subscription {
+        self.consumes.store(true, Ordering::Relaxed);
+        let (consuming, publishing) = (Arc::clone(&self.consuming), Arc::clone(&self.publishing));
+        Subscription::new(consuming, publishing, self.service, settings, stop)
+    }
+}
+
+/// Looks at the connection when it is scraped.
+struct ConnectedCollector(EventBus);
+
+impl Collector for ConnectedCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.0.publishing.metrics.connected.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let gauge = &self.0.publishing.metrics.connected;
+        gauge.set(i64::from(self.0.is_connected()));
+        gauge.collect()
     }
 }

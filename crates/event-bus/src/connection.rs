@@ -3,11 +3,6 @@ use std::{error::Error, sync::Arc, time::Duration};
 use anyhow::{Context, anyhow, ensure};
 use lapin::uri::AMQPUri;
 use parking_lot::Mutex;
-use prometheus::{
-    Registry,
-    core::{Collector, Desc},
-    proto::MetricFamily,
-};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{
     sync,
@@ -24,7 +19,8 @@ const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 /// the next one, one at a time and not too often.
 pub(crate) struct Broker {
     uri: AMQPUri,
-    pub(crate) service: &'static str,
+    /// Names the connection in the broker's management.
+    name: String,
     pub(crate) metrics: Metrics,
     current: Mutex<Option<Arc<Link>>>,
     attempts: sync::Mutex<Attempts>,
@@ -42,26 +38,20 @@ impl Attempts {
 }
 
 impl Broker {
-    pub(crate) fn new(
-        url: &SecretString,
-        service: &'static str,
-        registry: &Registry,
-    ) -> anyhow::Result<Arc<Self>> {
+    pub(crate) fn new(url: &SecretString, name: String, metrics: Metrics) -> anyhow::Result<Self> {
         let mut uri: AMQPUri = url
             .expose_secret()
             .parse()
             .map_err(|error| anyhow!("the broker's URL cannot be understood: {error}"))?;
         uri.query.heartbeat.get_or_insert(10);
         uri.query.connection_timeout.get_or_insert(3_000);
-        let broker = Arc::new(Self {
+        Ok(Self {
             uri,
-            service,
-            metrics: Metrics::register(registry)?,
+            name,
+            metrics,
             current: Mutex::new(None),
             attempts: sync::Mutex::new(Attempts::new()),
-        });
-        registry.register(Box::new(ConnectedCollector(Arc::clone(&broker))))?;
-        Ok(broker)
+        })
     }
 
     pub(crate) fn current(&self) -> Option<Arc<Link>> {
@@ -81,7 +71,7 @@ impl Broker {
         ensure!(!too_soon, "the broker was away a moment ago");
         match self.open().await {
             Ok(link) => {
-                info!("Connected to the broker");
+                info!("Connected to the broker as {}", self.name);
                 let link = Arc::new(link);
                 *self.current.lock() = Some(Arc::clone(&link));
                 *attempts = Attempts::new();
@@ -95,15 +85,27 @@ impl Broker {
         }
     }
 
-    /// Publishes on `link`, and gives it up when anything but the messages was wrong.
-    pub(crate) async fn publish(
-        &self,
-        link: &Arc<Link>,
-        postings: &[Posting],
-    ) -> Vec<Result<(), PublishError>> {
+    /// A link over which the broker takes messages.
+    pub(crate) async fn willing_link(&self) -> anyhow::Result<Arc<Link>> {
+        let link = self.link().await?;
+        ensure!(!link.is_blocked(), "the broker takes no messages, it is short of memory or disk");
+        Ok(link)
+    }
+
+    /// Publishes all, pipelined; one result each, in order. Gives the link up when anything but the messages was wrong.
+    pub(crate) async fn publish(&self, postings: &[Posting]) -> Vec<Result<(), PublishError>> {
         if postings.is_empty() {
             return Vec::new();
         }
+        let link = match self.willing_link().await {
+            Ok(link) => link,
+            Err(error) => {
+                // Everybody gets the reason, and `anyhow::Error` cannot be cloned.
+                let reason = format!("{error:#}");
+                let unavailable = || PublishError::Unavailable(anyhow!(reason.clone()));
+                return postings.iter().map(|_| Err(unavailable())).collect();
+            }
+        };
         let results = link.publish(postings).await;
         for result in &results {
             self.metrics.count_published(result);
@@ -115,7 +117,11 @@ impl Broker {
         if let Some(error) = failure {
             let cause = error.source().map(ToString::to_string);
             warn!(%error, cause, "Gave up a connection to the broker");
-            self.discard(link).await;
+            if link.is_blocked() {
+                link.retire();
+            } else {
+                self.discard(&link).await;
+            }
         }
         results
     }
@@ -126,22 +132,7 @@ impl Broker {
     }
 
     async fn open(&self) -> anyhow::Result<Link> {
-        let opening = Link::open(self.uri.clone(), self.service.into());
+        let opening = Link::open(self.uri.clone(), self.name.as_str().into());
         timeout(CONNECTED_WITHIN, opening).await.context("the broker does not answer")?
-    }
-}
-
-/// Looks at the connection when it is scraped.
-struct ConnectedCollector(Arc<Broker>);
-
-impl Collector for ConnectedCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        self.0.metrics.connected.desc()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let gauge = &self.0.metrics.connected;
-        gauge.set(i64::from(self.0.current().is_some()));
-        gauge.collect()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use auth_events::routing::{RETRY_EXCHANGE, Route};
 use lapin::{
     Channel,
@@ -45,7 +45,7 @@ pub struct DeadLetters {
 impl EventBus {
     /// The oldest messages in the dead-letter queue `queue`, up to `limit`. They stay there: they are taken without being acknowledged, and given back at once.
     pub async fn dead_letters(&self, queue: &str, limit: usize) -> anyhow::Result<DeadLetters> {
-        let link = self.link().await?;
+        let link = self.consuming.link().await?;
         let looking = async {
             let (channel, total) = open(&link, queue).await?;
             let mut letters = Vec::new();
@@ -68,7 +68,7 @@ impl EventBus {
         limit: usize,
         mut choose: impl FnMut(&DeadLetter) -> bool + Send,
     ) -> anyhow::Result<Vec<String>> {
-        let link = self.link().await?;
+        let link = self.consuming.link().await?;
         let (channel, total) = open(&link, queue).await?;
         let mut redriven = Vec::new();
         for _ in 0..limit.min(usize::try_from(total).unwrap_or(usize::MAX)) {
@@ -80,10 +80,11 @@ impl EventBus {
                 continue;
             }
             let posting = Posting::redriven(&message, home.exchange, home.routing_key);
-            for confirmed in self.publish_on(&link, &[posting]).await {
+            for confirmed in self.publishing.publish(&[posting]).await {
                 confirmed.context("cannot bring a message back")?;
             }
-            link.answer(message.ack(BasicAckOptions::default())).await?;
+            let told = link.answer(message.ack(BasicAckOptions::default())).await?;
+            ensure!(told, "the channel was closed; message {} is there twice", letter.id);
             redriven.push(letter.id);
         }
         give_back(&link, &channel).await;

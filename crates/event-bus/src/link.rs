@@ -1,4 +1,9 @@
-use std::{collections::HashSet, future::Future, time::Duration};
+use std::{
+    collections::HashSet,
+    future::Future,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use anyhow::{Context, anyhow, bail};
 use async_rs::Runtime;
@@ -29,6 +34,7 @@ pub(crate) struct Link {
     /// Held by one batch at a time. The library pairs a returned message with whichever confirmation comes next, so only who
     /// has all confirmations of a channel in hand knows which messages were returned.
     publishing: Mutex<Publishing>,
+    is_retired: AtomicBool,
 }
 
 struct Publishing {
@@ -45,13 +51,14 @@ impl Link {
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         let publishing = Publishing { channel, numbering: Numbering::new() };
-        Ok(Self { connection, publishing: Mutex::new(publishing) })
+        Ok(Self { connection, publishing: Mutex::new(publishing), is_retired: AtomicBool::new(false) })
     }
 
     pub(crate) fn is_up(&self) -> bool {
         // A channel may be closed alone, by the broker's refusal of something on it.
         let channel_is_down = self.publishing.try_lock().is_ok_and(|it| !it.channel.status().connected());
-        self.connection.status().connected() && !channel_is_down
+        let is_over = self.is_retired.load(Ordering::Relaxed) && !self.is_blocked();
+        self.connection.status().connected() && !channel_is_down && !is_over
     }
 
     /// What the broker answers, for as long as the connection lives. In the moment in which a connection breaks the library forgets who asks for a channel
@@ -60,16 +67,29 @@ impl Link {
         &self,
         asking: impl Future<Output = lapin::Result<T>>,
     ) -> anyhow::Result<T> {
-        let lost = async {
-            while self.connection.status().connected() {
-                sleep(LOOKED_EVERY).await;
-            }
-        };
         tokio::select! {
             biased;
             answer = asking => Ok(answer?),
-            () = lost => bail!("the connection was lost"),
+            () = self.lost() => bail!("the connection was lost"),
         }
+    }
+
+    /// Waits until the connection is gone.
+    pub(crate) async fn lost(&self) {
+        while self.connection.status().connected() {
+            sleep(LOOKED_EVERY).await;
+        }
+    }
+
+    /// Whether the broker takes no messages, because it is short of memory or disk.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.connection.status().blocked()
+    }
+
+    /// Gives up a link that is blocked. To close it is impossible as long as it is, and a new one would be blocked as well, with what was sent over
+    /// each of them published in the end; so it is replaced once it is not blocked any more.
+    pub(crate) fn retire(&self) {
+        self.is_retired.store(true, Ordering::Relaxed);
     }
 
     pub(crate) async fn close(&self) {

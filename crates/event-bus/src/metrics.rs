@@ -2,7 +2,8 @@ use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::publisher::PublishError;
 
-/// What an operator sees of the bus.
+/// What an operator sees of the bus. Clones count together.
+#[derive(Clone)]
 pub(crate) struct Metrics {
     published: IntCounterVec,
     consumed: IntCounterVec,
@@ -18,7 +19,10 @@ impl Metrics {
         let metrics = Self {
             published: IntCounterVec::new(published, &["outcome"])?,
             consumed: IntCounterVec::new(consumed, &["queue", "verdict"])?,
-            connected: IntGauge::new("amqp_connected", "Whether the connection to the broker is up.")?,
+            connected: IntGauge::new(
+                "amqp_connected",
+                "Whether the broker is connected: by the connection that consumes, in a service that does.",
+            )?,
         };
         registry.register(Box::new(metrics.published.clone()))?;
         registry.register(Box::new(metrics.consumed.clone()))?;

@@ -47,21 +47,11 @@ impl Publisher {
     /// Publishes all messages, pipelined; one result each, in order.
     pub async fn publish(&self, messages: Vec<OutgoingMessage>) -> Vec<Result<(), PublishError>> {
         let postings: Vec<_> = messages.into_iter().map(Posting::from_outgoing).collect();
-        match self.broker.link().await {
-            Ok(link) => self.broker.publish(&link, &postings).await,
-            Err(error) => {
-                // Everybody gets the reason, and `anyhow::Error` cannot be cloned.
-                let reason = format!("{error:#}");
-                postings
-                    .iter()
-                    .map(|_| Err(PublishError::Unavailable(anyhow::anyhow!(reason.clone()))))
-                    .collect()
-            }
-        }
+        self.broker.publish(&postings).await
     }
 
-    /// Connects if there is no connection. Ask this before taking something into hand that must not wait, a transaction for example.
+    /// Connects if there is no connection, and fails where the broker takes no messages. Ask this before taking something into hand that must not wait, a transaction for example.
     pub async fn ready(&self) -> Result<(), PublishError> {
-        self.broker.link().await.map(drop).map_err(PublishError::Unavailable)
+        self.broker.willing_link().await.map(drop).map_err(PublishError::Unavailable)
     }
 }

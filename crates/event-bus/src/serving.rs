@@ -2,7 +2,6 @@
 
 use std::{future::Future, panic::AssertUnwindSafe};
 
-use anyhow::Context;
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use lapin::{Consumer, message::Delivery as RawDelivery};
 use tokio::time::{Instant, timeout_at};
@@ -34,7 +33,7 @@ impl<H: Handler> Serve for OneByOne<H> {
                     }
                 }
                 () = subscription.stop.cancelled(), if ended.is_none() => ended = Some(Ok(())),
-                delivery = deliveries.next(), if takes => match taken(delivery) {
+                delivery = session.next(&mut deliveries), if takes => match delivery {
                     Ok(delivery) => running.push(session.work_off(self, vec![delivery], Scope::OneOfMany)),
                     Err(error) => ended = Some(Err(error)),
                 },
@@ -72,7 +71,7 @@ impl<H: BatchHandler> Serve for Batches<H> {
             let first = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                delivery = deliveries.next() => taken(delivery)?,
+                delivery = session.next(&mut deliveries) => delivery?,
             };
             let batch = self.fill(session, first, &mut deliveries).await?;
             session.work_off(self, batch, Scope::AllThereIs).await?;
@@ -93,8 +92,8 @@ impl<H: BatchHandler> Batches<H> {
         let end = Instant::now() + settings.batch_wait;
         let mut batch = vec![first];
         while batch.len() < size {
-            match timeout_at(end, deliveries.next()).await {
-                Ok(delivery) => batch.push(taken(delivery)?),
+            match timeout_at(end, session.next(deliveries)).await {
+                Ok(delivery) => batch.push(delivery?),
                 Err(_) => break,
             }
         }
@@ -127,10 +126,6 @@ impl<H: BatchHandler> Judge for Batches<H> {
         }
         verdicts
     }
-}
-
-fn taken(delivery: Option<lapin::Result<RawDelivery>>) -> anyhow::Result<RawDelivery> {
-    Ok(delivery.context("the broker cancelled the consumer")??)
 }
 
 /// A handler that panics must not end the loop for all other messages.

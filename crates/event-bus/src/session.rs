@@ -9,19 +9,23 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+use futures::StreamExt;
 use lapin::{
-    Channel,
+    Channel, Consumer,
     message::Delivery,
     options::{BasicAckOptions, BasicNackOptions},
 };
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::{Verdict, backoff::Backoff, link::Link, posting::Posting, subscription::Subscription, topology};
+use crate::{
+    PublishError, Verdict, backoff::Backoff, link::Link, posting::Posting, subscription::Subscription,
+    topology,
+};
 
 /// The broker takes a message away that is unacknowledged for half an hour (`consumer_timeout`), which counts as a delivery. Long before,
-/// a message whose handler still says `Requeue` is parked in a delay queue, where nothing is counted.
+/// a message whose handler still says `Requeue` is parked in a delay queue, where nothing is counted, if the broker takes it there.
 const KEPT_AT_MOST: Duration = Duration::from_mins(10);
 const PARKED_FOR: Duration = Duration::from_mins(1);
 
@@ -64,6 +68,15 @@ impl<'a> Session<'a> {
         self.keeping.load(Ordering::Relaxed) > 0
     }
 
+    /// The next message; an error when there are no more on this connection.
+    pub(crate) async fn next(&self, deliveries: &mut Consumer) -> anyhow::Result<Delivery> {
+        tokio::select! {
+            biased;
+            delivery = deliveries.next() => Ok(delivery.context("the broker cancelled the consumer")??),
+            () = self.link.lost() => bail!("the connection was lost"),
+        }
+    }
+
     /// Handles `deliveries` until each has its end, or until it is time to stop. Fails when the connection is lost.
     pub(crate) async fn work_off(
         &self,
@@ -76,61 +89,87 @@ impl<'a> Session<'a> {
         if all_done && scope == Scope::AllThereIs {
             return self.acknowledge_all(&deliveries).await;
         }
+        let mut moving = Vec::new();
         let mut kept: Option<Kept<'_>> = None;
         let mut backoff = Backoff::new();
         loop {
-            deliveries =
-                self.settle(deliveries, verdicts, kept.as_ref().is_some_and(Kept::for_too_long)).await?;
-            if deliveries.is_empty() {
+            let park = kept.as_ref().is_some_and(Kept::for_too_long);
+            deliveries = self.settle(deliveries, verdicts, park, &mut moving).await?;
+            moving = self.move_on(moving).await?;
+            if deliveries.is_empty() && moving.is_empty() {
                 return Ok(());
             }
-            // Giving a message back counts as a delivery, and five are all it has: a dependency that is away for a minute would end in
-            // the dead-letter queue. So it is kept, unacknowledged, and tried again right here.
+            // Giving a message back counts as a delivery, and five are all it has: a dependency that is away for a minute, or a broker that
+            // takes nothing for a while, would end in the dead-letter queue. So it is kept, unacknowledged, and tried again right here.
             kept.get_or_insert_with(|| Kept::begin(&self.keeping));
             self.subscription.rest(backoff.next_pause()).await;
             if self.subscription.stop.is_cancelled() {
                 return Ok(());
             }
-            if !self.channel.status().connected() {
-                bail!("the connection was lost while messages were kept");
-            }
-            verdicts = judge.judge(self.subscription.settings.queue, &deliveries).await;
+            self.ensure_connected()?;
+            verdicts = match &*deliveries {
+                [] => Vec::new(),
+                deliveries => judge.judge(self.subscription.settings.queue, deliveries).await,
+            };
         }
     }
 
-    /// Does what the verdicts say, and returns the messages that have to be handled again.
+    /// Does what the verdicts say, puts what has to go to another queue with what is `moving` there, and returns the messages that have to
+    /// be handled again.
     async fn settle(
         &self,
         deliveries: Vec<Delivery>,
         verdicts: Vec<Option<Verdict>>,
         park: bool,
+        moving: &mut Vec<(Delivery, Posting)>,
     ) -> anyhow::Result<Vec<Delivery>> {
-        let (mut again, mut finished, mut panicked, mut postings) = (vec![], vec![], vec![], vec![]);
+        let (mut again, mut panicked) = (vec![], vec![]);
         for (delivery, verdict) in deliveries.into_iter().zip(verdicts) {
             self.count(verdict.as_ref());
             match verdict {
                 None => panicked.push(delivery),
                 Some(Verdict::Requeue) if !park => again.push(delivery),
-                Some(verdict) => {
-                    postings.extend(self.posting(&delivery, verdict));
-                    finished.push(delivery);
-                }
+                Some(verdict) => match self.posting(&delivery, verdict) {
+                    None => self.acknowledge(&delivery).await?,
+                    Some(posting) => moving.push((delivery, posting)),
+                },
             }
-        }
-        for published in self.subscription.broker.publish(&self.link, &postings).await {
-            published.context("cannot pass a message on")?;
-        }
-        for delivery in finished {
-            self.link.answer(delivery.ack(BasicAckOptions::default())).await?;
         }
         if !panicked.is_empty() {
             self.subscription.rest(AFTER_A_PANIC).await;
         }
         for delivery in panicked {
             let requeue = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
-            self.link.answer(delivery.nack(requeue)).await?;
+            let told = self.link.answer(delivery.nack(requeue)).await?;
+            ensure!(told, "the channel was closed before a message was given back");
         }
         Ok(again)
+    }
+
+    /// Moves messages to other queues, and returns those that the broker does not take at the moment.
+    async fn move_on(&self, moving: Vec<(Delivery, Posting)>) -> anyhow::Result<Vec<(Delivery, Posting)>> {
+        if moving.is_empty() {
+            return Ok(moving);
+        }
+        // What was delivered over a connection that is lost comes again, and would be there twice.
+        self.ensure_connected()?;
+        let (deliveries, postings): (Vec<_>, Vec<_>) = moving.into_iter().unzip();
+        let published = self.subscription.publishing.publish(&postings).await;
+        let mut left = Vec::new();
+        for (moved, published) in deliveries.into_iter().zip(postings).zip(published) {
+            match published {
+                Ok(()) => self.acknowledge(&moved.0).await?,
+                Err(PublishError::Unavailable(_) | PublishError::Refused) => left.push(moved),
+                // Whoever consumes anew declares the delay queues anew.
+                Err(PublishError::Unroutable) => bail!("there is no queue to move a message to"),
+            }
+        }
+        Ok(left)
+    }
+
+    fn ensure_connected(&self) -> anyhow::Result<()> {
+        ensure!(self.channel.status().connected(), "the connection was lost while messages were in hand");
+        Ok(())
     }
 
     fn posting(&self, delivery: &Delivery, verdict: Verdict) -> Option<Posting> {
@@ -143,11 +182,17 @@ impl<'a> Session<'a> {
             Verdict::Reject(reason) => {
                 let message_id = delivery.properties.message_id();
                 warn!(queue = settings.queue, message.id = ?message_id, "Rejected a message: {reason}");
-                let rejected_by = self.subscription.broker.service;
+                let rejected_by = self.subscription.service;
                 let dead = settings.dead_letter_queue;
                 Some(Posting::rejected(delivery, dead, settings.queue, &reason, rejected_by))
             }
         }
+    }
+
+    async fn acknowledge(&self, delivery: &Delivery) -> anyhow::Result<()> {
+        let told = self.link.answer(delivery.ack(BasicAckOptions::default())).await?;
+        ensure!(told, "the channel was closed before an acknowledgement");
+        Ok(())
     }
 
     async fn acknowledge_all(&self, deliveries: &[Delivery]) -> anyhow::Result<()> {
@@ -161,7 +206,7 @@ impl<'a> Session<'a> {
 
     fn count(&self, verdict: Option<&Verdict>) {
         let verdict = verdict.map_or("panicked", Verdict::name);
-        self.subscription.broker.metrics.count_consumed(self.subscription.settings.queue, verdict);
+        self.subscription.consuming.metrics.count_consumed(self.subscription.settings.queue, verdict);
     }
 }
 

@@ -17,7 +17,10 @@ const GOOD_SESSION: Duration = Duration::from_secs(30);
 
 /// The wish to consume a queue, through every connection.
 pub(crate) struct Subscription {
-    pub(crate) broker: Arc<Broker>,
+    pub(crate) consuming: Arc<Broker>,
+    /// Where messages go that have to go elsewhere.
+    pub(crate) publishing: Arc<Broker>,
+    pub(crate) service: &'static str,
     pub(crate) settings: ConsumerSettings,
     pub(crate) stop: CancellationToken,
 }
@@ -33,10 +36,16 @@ pub(crate) trait Serve: Sync {
 }
 
 impl Subscription {
-    pub(crate) fn new(broker: Arc<Broker>, mut settings: ConsumerSettings, stop: CancellationToken) -> Self {
+    pub(crate) fn new(
+        consuming: Arc<Broker>,
+        publishing: Arc<Broker>,
+        service: &'static str,
+        mut settings: ConsumerSettings,
+        stop: CancellationToken,
+    ) -> Self {
         // To AMQP, 0 means without limit.
         settings.prefetch = settings.prefetch.max(1);
-        Self { broker, settings, stop }
+        Self { consuming, publishing, service, settings, stop }
     }
 
     pub(crate) async fn keep_up(&self, server: &impl Serve) {
@@ -64,7 +73,7 @@ impl Subscription {
     }
 
     async fn open(&self) -> anyhow::Result<(Session<'_>, Consumer)> {
-        let link = self.broker.link().await?;
+        let link = self.consuming.link().await?;
         match self.consume(&link).await {
             Ok((channel, deliveries)) => Ok((Session::new(self, link, channel), deliveries)),
             Err(error) => {

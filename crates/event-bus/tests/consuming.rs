@@ -68,6 +68,22 @@ impl<F: Fn(&str, usize) -> Verdict + Send + Sync + 'static> BatchHandler for Scr
     }
 }
 
+async fn publish(bus: &EventBus, payloads: &[&str]) {
+    let messages = payloads.iter().map(|payload| OutgoingMessage {
+        route: Route::mail(Lane::Notice),
+        message_id: (*payload).to_owned(),
+        message_type: "mail.send.v1".to_owned(),
+        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+        payload: payload.as_bytes().to_vec(),
+    });
+    let results = bus.publisher().publish(messages.collect()).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+}
+
+fn text_of(registry: &Registry) -> String {
+    prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap()
+}
+
 struct Running {
     broker: TestBroker,
     bus: EventBus,
@@ -116,15 +132,7 @@ impl Running {
     }
 
     async fn publish(&self, payloads: &[&str]) {
-        let messages = payloads.iter().map(|payload| OutgoingMessage {
-            route: Route::mail(Lane::Notice),
-            message_id: (*payload).to_owned(),
-            message_type: "mail.send.v1".to_owned(),
-            traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
-            payload: payload.as_bytes().to_vec(),
-        });
-        let results = self.bus.publisher().publish(messages.collect()).await;
-        assert!(results.iter().all(Result::is_ok), "{results:?}");
+        publish(&self.bus, payloads).await;
     }
 
     async fn dead_letters(&self, count: u64) {
@@ -210,6 +218,37 @@ async fn a_message_that_has_to_wait_is_kept_and_counts_no_delivery() {
 }
 
 #[tokio::test]
+async fn while_the_broker_takes_no_messages_those_in_hand_are_kept_and_count_no_delivery() {
+    // Who consumes first makes the delay queues.
+    let first = Running::one_by_one(1, |_, _| Verdict::Done).await;
+    first.publish(&["0"]).await;
+    first.seen.wait_for(1).await;
+    first.stop.cancel();
+    first.consumer.await.unwrap();
+    // Whoever may not publish to their exchange is as badly off as everybody while the broker is short of memory.
+    let (own, everything) = (r"^mailer\..*$", r"^(mailer\..*|auth\.(events|commands|retry|dead))$");
+    let url = first.broker.user(everything, own, everything).await;
+    let registry = Registry::new();
+    let second = EventBus::new(&url, "test", &registry).unwrap();
+    publish(&first.bus, &["1", "2", "3"]).await;
+    let (seen, stop) = (Seen::default(), CancellationToken::new());
+    let script = |text: &str, _| match text {
+        "1" => Verdict::RetryAfter(Duration::from_secs(1)),
+        _ => Verdict::Done,
+    };
+    let handler = Scripted { seen: seen.clone(), script };
+    let settings = ConsumerSettings::one_at_a_time(QUEUE, MAILER_DEAD_QUEUE, 1);
+    let consuming = second.consume(settings, handler, stop.clone());
+    let watching = async {
+        let attempts = || text_of(&registry).contains("amqp_published_total{outcome=\"unavailable\"} 4");
+        eventually("four attempts to pass it on", SOON, async || attempts().then_some(())).await;
+        assert_eq!(seen.0.lock().clone(), [("1".to_owned(), false)]);
+        stop.cancel();
+    };
+    tokio::join!(consuming, watching);
+}
+
+#[tokio::test]
 async fn amq_03_a_message_whose_handler_panics_dies_alone_after_five_deliveries() {
     let running = Running::one_by_one(2, |text, _| {
         assert_ne!(text, "bad", "a message that nobody expected");
@@ -259,7 +298,7 @@ async fn consuming_goes_on_after_the_connection_was_closed() {
     running.publish(&["1"]).await;
     running.seen.wait_for(1).await;
     eventually("the connection to be closed", SOON, async || {
-        (running.broker.close_all_connections().await > 0).then_some(())
+        (running.broker.close_all_connections().await > 1).then_some(())
     })
     .await;
     eventually("the next message to be published", SOON, async || {

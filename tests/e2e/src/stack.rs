@@ -131,6 +131,20 @@ impl Stack {
         fs::read_to_string(self.state().join("rabbitmq/pid")).ok()?.trim().parse().ok()
     }
 
+    /// What the broker's own tool says, where the stack has a broker of its own. Like whoever keeps one, it finds the node by the
+    /// environment in which that was started.
+    pub async fn rabbitmqctl(&self, arguments: &[&str]) -> String {
+        const TOOL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
+        let environment = format!("/proc/{}/environ", self.broker_pid().unwrap());
+        let environment = fs::read_to_string(environment).unwrap();
+        let variables = environment.split_terminator('\0').filter_map(|pair| pair.split_once('='));
+        let mut tool = tokio::process::Command::new(TOOL);
+        let output = tool.arg("--quiet").args(arguments).env_clear().envs(variables).output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+        said
+    }
+
     /// Replaces an address that services read when they start, such as `audit_app-database-url`.
     pub fn rewire(&self, secret: &str, address: &str) {
         fs::write(self.state().join("secrets").join(secret), address).unwrap();

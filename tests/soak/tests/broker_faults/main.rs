@@ -1,5 +1,7 @@
 //! What a broker that is away, slow, mute or dying does to promises: nothing.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod alarm;
 mod away;
 mod kills;
 mod network;

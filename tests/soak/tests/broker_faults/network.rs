@@ -76,7 +76,7 @@ async fn fx_mq_08_connections_that_say_nothing_any_more_are_replaced_within_twen
         far.way.fall_silent();
         far.way.talk_again();
         let (recorded, _) = ledger::audited(&far.stack, "session.refreshed").await;
-        // auth-api, session-service, mailer and audit-service have one each.
+        // auth-api, session-service, mailer and audit-service have at least one each.
         let all_new = async || (far.way.counts().connections >= old + 4).then_some(began.elapsed());
         let reconnected = eventually("all are connected anew", NOTICED * 2, all_new).await;
         let again = eventually("facts arrive again", NOTICED * 2, async || {
