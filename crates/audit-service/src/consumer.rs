@@ -21,8 +21,8 @@ pub fn settings() -> ConsumerSettings {
     ConsumerSettings {
         queue: AUDIT_QUEUE,
         dead_letter_queue: AUDIT_DEAD_QUEUE,
-        prefetch: 200,
-        batch_size: 128,
+        prefetch: 1_024,
+        batch_size: 512,
         batch_wait: Duration::from_millis(20),
     }
 }

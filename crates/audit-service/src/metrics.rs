@@ -36,7 +36,7 @@ impl Metrics {
             )?,
             batch_size: Histogram::with_opts(
                 HistogramOpts::new("audit_batch_size", "Messages that were handled together.")
-                    .buckets(vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]),
+                    .buckets(vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0]),
             )?,
             lag: Lag::new(clock)?,
             producer_gaps: IntCounterVec::new(

@@ -43,23 +43,29 @@ pub struct RowContent<'a> {
     pub sealed_detail: Option<&'a [u8]>,
 }
 
+/// The hash of the row with that number and that content after the row with the hash `previous`.
+#[must_use]
+pub fn hash(seq: i64, previous: &Hash, canonical: &[u8]) -> Hash {
+    let mut digest = Sha256::new();
+    digest.update(DOMAIN);
+    digest.update(seq.to_be_bytes());
+    digest.update(previous);
+    digest.update(canonical);
+    digest.finalize().into()
+}
+
 impl RowContent<'_> {
     /// The hash of the row with that number after the row with the hash `previous`. `buffer` is room to work in, so that
-    /// millions of rows need no memory of their own.
+    /// thousands of rows need no memory of their own.
     #[must_use]
     pub fn hash(&self, seq: i64, previous: &Hash, buffer: &mut Vec<u8>) -> Hash {
         buffer.clear();
         self.write_canonical(buffer);
-        let mut digest = Sha256::new();
-        digest.update(DOMAIN);
-        digest.update(seq.to_be_bytes());
-        digest.update(previous);
-        digest.update(&*buffer);
-        digest.finalize().into()
+        hash(seq, previous, buffer)
     }
 
     /// RFC 8785: names in order, no white space, absent members left out. `detail` is in that form already.
-    fn write_canonical(&self, out: &mut Vec<u8>) {
+    pub fn write_canonical(&self, out: &mut Vec<u8>) {
         let mut object = Object { out, first: true };
         object.uuid("actorId", self.actor_id);
         object.text("actorKind", Some(self.actor_kind));

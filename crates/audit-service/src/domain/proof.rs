@@ -43,6 +43,13 @@ struct End {
     head: SignedHead,
 }
 
+impl End {
+    /// Before the first row.
+    fn nothing() -> Self {
+        Self { id: None, head: SignedHead { seq: 0, position: 0, hash: GENESIS.to_vec() } }
+    }
+}
+
 /// Two rows of which one was changed.
 #[derive(Debug)]
 pub struct Broken {
@@ -97,7 +104,7 @@ impl Proof {
         if row.seq > self.seq + 1 {
             self.first_gap.get_or_insert(self.seq + 1);
         }
-        let end = self.end(&row.class);
+        let end = self.ends.entry(row.class.clone()).or_insert_with(End::nothing);
         if row.position > end.head.position + 1 {
             let (first, last) = (end.head.position + 1, row.position - 1);
             return Err(Unfit::Damage(Damage {
@@ -136,7 +143,7 @@ impl Proof {
         self.last_row = row.seq;
         self.rows += 1;
         let head = SignedHead { seq: row.seq, position: row.position, hash: row.hash };
-        self.ends.insert(row.class, End { id: Some(row.id), head });
+        *end = End { id: Some(row.id), head };
         Ok(())
     }
 
@@ -213,10 +220,7 @@ impl Proof {
     }
 
     fn end(&self, class: &str) -> End {
-        self.ends
-            .get(class)
-            .cloned()
-            .unwrap_or(End { id: None, head: SignedHead { seq: 0, position: 0, hash: GENESIS.to_vec() } })
+        self.ends.get(class).cloned().unwrap_or_else(End::nothing)
     }
 
     /// Whether the row that was signed is one of those that were to be seen.

@@ -1,15 +1,19 @@
 //! Rows as they are verified: many, in order, and as they are stored.
 
+use std::array;
+
 use auth_ids::Uuid;
 use diesel::{
     deserialize::{self, FromSql, FromSqlRow},
     pg::{Pg, PgValue, data_types::PgTimestamp},
     prelude::*,
-    sql_types::Json,
+    result::UnexpectedNullError,
+    row::Field,
+    sql_types::{BigInt, Integer, Nullable, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use crate::domain::chain::{Hash, RowContent};
+use crate::domain::chain::{Hash, RowContent, hash};
 
 diesel::table! {
     events (seq) {
@@ -44,45 +48,107 @@ diesel::table! {
 
 /// Microseconds between 1970, where we count from, and 2000, where PostgreSQL does.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
+/// Of the table above.
+const COLUMNS: usize = 25;
+/// Most rows need less.
+const CANONICAL_BYTES: usize = 1_024;
 
-/// A row.
-#[derive(Debug, Queryable, Selectable)]
-#[diesel(table_name = events, check_for_backend(Pg))]
+/// A row, as far as it is looked at.
+#[derive(Debug)]
 pub struct Row {
     pub class: String,
     pub seq: i64,
     pub position: i64,
     pub id: Uuid,
-    name: String,
-    version: i32,
-    source: String,
-    occurred_at: PgTimestamp,
-    recorded_at: PgTimestamp,
-    subject_id: Option<Uuid>,
-    actor_kind: String,
-    actor_id: Option<Uuid>,
-    actor_name: Option<String>,
-    outcome: String,
-    severity: String,
-    reason: Option<String>,
-    target_kind: Option<String>,
-    target_id: Option<String>,
-    request_id: Option<String>,
-    trace_id: Option<String>,
-    detail: Verbatim,
-    sealed_client: Option<Vec<u8>>,
-    sealed_detail: Option<Vec<u8>>,
     pub prev_hash: Vec<u8>,
     pub hash: Vec<u8>,
+    /// All that it says, as it is hashed.
+    canonical: Vec<u8>,
 }
 
-/// JSON to the letter.
-#[derive(Debug, FromSqlRow)]
-pub struct Verbatim(String);
+/// Its canonical form is written while it is read, so that nothing is copied that is only hashed.
+impl FromSqlRow<events::SqlType, Pg> for Row {
+    fn build_from_row<'a>(row: &impl diesel::row::Row<'a, Pg>) -> deserialize::Result<Self> {
+        let fields: [_; COLUMNS] = std::array::from_fn(|index| row.get(index));
+        let values = fields.each_ref().map(|field| field.as_ref().and_then(Field::value));
+        let mut columns = Columns(values.into_iter());
+        let class = columns.text()?;
+        let seq = columns.value::<BigInt, _>()?;
+        let content = RowContent {
+            class,
+            position: columns.value::<BigInt, _>()?,
+            id: columns.value::<SqlUuid, _>()?,
+            name: columns.text()?,
+            version: columns.value::<Integer, _>()?,
+            source: columns.text()?,
+            occurred_at: columns.micros()?,
+            recorded_at: columns.micros()?,
+            subject_id: columns.value::<Nullable<SqlUuid>, _>()?,
+            actor_kind: columns.text()?,
+            actor_id: columns.value::<Nullable<SqlUuid>, _>()?,
+            actor_name: columns.optional_text()?,
+            outcome: columns.text()?,
+            severity: columns.text()?,
+            reason: columns.optional_text()?,
+            target_kind: columns.optional_text()?,
+            target_id: columns.optional_text()?,
+            request_id: columns.optional_text()?,
+            trace_id: columns.optional_text()?,
+            detail: columns.text()?,
+            sealed_client: columns.optional_bytes(),
+            sealed_detail: columns.optional_bytes(),
+        };
+        let mut canonical = Vec::with_capacity(CANONICAL_BYTES);
+        content.write_canonical(&mut canonical);
+        Ok(Self {
+            class: class.to_owned(),
+            seq,
+            position: content.position,
+            id: content.id,
+            prev_hash: columns.bytes()?.to_owned(),
+            hash: columns.bytes()?.to_owned(),
+            canonical,
+        })
+    }
+}
 
-impl FromSql<Json, Pg> for Verbatim {
-    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
-        Ok(Self(str::from_utf8(value.as_bytes())?.to_owned()))
+/// The values of a row, to be taken in the order of the table.
+struct Columns<'a>(array::IntoIter<Option<PgValue<'a>>, COLUMNS>);
+
+impl<'a> Columns<'a> {
+    fn value<ST, T: FromSql<ST, Pg>>(&mut self) -> deserialize::Result<T> {
+        T::from_nullable_sql(self.0.next().flatten())
+    }
+
+    /// Microseconds since 1970.
+    fn micros(&mut self) -> deserialize::Result<i64> {
+        let since_2000 = self.value::<Timestamptz, PgTimestamp>()?;
+        Ok(since_2000.0.saturating_add(EPOCH_MICROS))
+    }
+
+    fn optional_bytes(&mut self) -> Option<&'a [u8]> {
+        self.0.next().flatten().map(|value| value.as_bytes())
+    }
+
+    fn bytes(&mut self) -> deserialize::Result<&'a [u8]> {
+        Ok(self.optional_bytes().ok_or(UnexpectedNullError)?)
+    }
+
+    fn optional_text(&mut self) -> deserialize::Result<Option<&'a str>> {
+        Ok(self.optional_bytes().map(str::from_utf8).transpose()?)
+    }
+
+    fn text(&mut self) -> deserialize::Result<&'a str> {
+        Ok(str::from_utf8(self.bytes()?)?)
+    }
+}
+
+impl Row {
+    /// The hash that the row should have, if it follows what it says it follows.
+    #[must_use]
+    pub fn expected_hash(&self) -> Option<Hash> {
+        let previous: &Hash = self.prev_hash.as_slice().try_into().ok()?;
+        Some(hash(self.seq, previous, &self.canonical))
     }
 }
 
@@ -95,49 +161,9 @@ pub struct Joint {
     pub hash: Vec<u8>,
 }
 
-impl Row {
-    /// The hash that the row should have, if it follows what it says it follows.
-    #[must_use]
-    pub fn expected_hash(&self, buffer: &mut Vec<u8>) -> Option<Hash> {
-        let previous: &Hash = self.prev_hash.as_slice().try_into().ok()?;
-        Some(self.content().hash(self.seq, previous, buffer))
-    }
-
-    fn content(&self) -> RowContent<'_> {
-        RowContent {
-            class: &self.class,
-            position: self.position,
-            id: self.id,
-            name: &self.name,
-            version: self.version,
-            source: &self.source,
-            occurred_at: self.occurred_at.0.saturating_add(EPOCH_MICROS),
-            recorded_at: self.recorded_at.0.saturating_add(EPOCH_MICROS),
-            subject_id: self.subject_id,
-            actor_kind: &self.actor_kind,
-            actor_id: self.actor_id,
-            actor_name: self.actor_name.as_deref(),
-            outcome: &self.outcome,
-            severity: &self.severity,
-            reason: self.reason.as_deref(),
-            target_kind: self.target_kind.as_deref(),
-            target_id: self.target_id.as_deref(),
-            request_id: self.request_id.as_deref(),
-            trace_id: self.trace_id.as_deref(),
-            detail: &self.detail.0,
-            sealed_client: self.sealed_client.as_deref(),
-            sealed_detail: self.sealed_detail.as_deref(),
-        }
-    }
-}
-
 /// The rows above `after` up to `up_to`, in their order.
 pub async fn rows(conn: &mut AsyncPgConnection, after: i64, up_to: i64) -> pg::Result<Vec<Row>> {
-    let query = events::table
-        .select(Row::as_select())
-        .filter(events::seq.gt(after))
-        .filter(events::seq.le(up_to))
-        .order(events::seq);
+    let query = events::table.filter(events::seq.gt(after)).filter(events::seq.le(up_to)).order(events::seq);
     Ok(query.load(conn).await?)
 }
 

@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, VecDeque};
 use chrono::TimeDelta;
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Notary;
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
 /// How many rows are read at a time: some MiB.
 const CHUNK: i64 = 4_000;
 /// How many such chunks are read and hashed at once.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 3;
 /// How many checkpoints are read at a time.
 const CHECKPOINTS: i64 = 500;
 /// A checkpoint is in the archive by then, unless that is away or new.
@@ -230,13 +231,16 @@ impl Notary {
         Ok(Walked::Until(seen))
     }
 
-    /// Rows with their hashes computed, on a thread of its own.
+    /// Rows with their hashes computed, by a task of its own, so that chunks share the cores.
+    #[expect(clippy::disallowed_methods, reason = "it ends with whoever waits for it")]
     async fn chunk(&self, after: i64, up_to: i64) -> Result<(i64, Vec<ProvenRow>), VerifyError> {
-        let mut conn = self.database.connection().await?;
-        let rows = store::verification::rows(&mut conn, after, up_to).await?;
-        drop(conn);
-        let rows = tokio::task::spawn_blocking(move || prove(rows)).await?;
-        Ok((up_to, rows))
+        let database = self.database.clone();
+        let proving = tokio::spawn(async move {
+            let mut conn = database.connection().await?;
+            let rows = store::verification::rows(&mut conn, after, up_to).await?;
+            Ok::<_, VerifyError>(rows.into_iter().map(prove).collect())
+        });
+        Ok((up_to, AbortOnDropHandle::new(proving).await??))
     }
 
     /// Whether the log has what the archive has. All checkpoints are chained, so the newest stands for those before it.
@@ -351,14 +355,10 @@ fn archives_nothing(newest: &Checkpoint, heads: &Heads) -> Result<(), Damage> {
     Err(Damage { seq: heads.seq(), id: None, kind: DamageKind::ArchiveMismatch, detail })
 }
 
-fn prove(rows: Vec<Row>) -> Vec<ProvenRow> {
-    let mut buffer = Vec::new();
-    let proven = rows.into_iter().map(|row| {
-        let is_intact = row.expected_hash(&mut buffer).is_some_and(|hash| hash.as_slice() == row.hash);
-        let Row { class, seq, position, id, prev_hash, hash, .. } = row;
-        ProvenRow { class, seq, position, id, prev_hash, hash, is_intact }
-    });
-    proven.collect()
+fn prove(row: Row) -> ProvenRow {
+    let is_intact = row.expected_hash().is_some_and(|hash| hash.as_slice() == row.hash);
+    let Row { class, seq, position, id, prev_hash, hash, .. } = row;
+    ProvenRow { class, seq, position, id, prev_hash, hash, is_intact }
 }
 
 /// Whether the rows end where the heads say, and where it was signed last.
