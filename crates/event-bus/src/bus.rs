@@ -44,7 +44,7 @@ impl EventBus {
             service,
             consumes: Arc::default(),
         };
-        registry.register(Box::new(ConnectedCollector(bus.clone())))?;
+        registry.register(Box::new(ConnectionsCollector(bus.clone())))?;
         Ok(bus)
     }
 
@@ -54,12 +54,11 @@ impl EventBus {
         Publisher::new(Arc::clone(&self.publishing))
     }
 
-    /// Whether the broker is connected: by the connection that consumes, in a service that does.
+    /// Whether the broker is connected. For a service that consumes only the connection counts by which it does.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        let consumes = self.consumes.load(Ordering::Relaxed);
-        let broker = if consumes { &self.consuming } else { &self.publishing };
-        broker.current().is_some()
+        let is_up = |broker: &Broker| broker.current().is_some();
+        is_up(&self.consuming) || (!self.consumes.load(Ordering::Relaxed) && is_up(&self.publishing))
     }
 
     /// How many messages wait in `queue`, by a passive declaration.
@@ -95,17 +94,20 @@ impl EventBus {
     }
 }
 
-/// Looks at the connection when it is scraped.
-struct ConnectedCollector(EventBus);
+/// Looks at the connections when it is scraped.
+struct ConnectionsCollector(EventBus);
 
-impl Collector for ConnectedCollector {
+impl Collector for ConnectionsCollector {
     fn desc(&self) -> Vec<&Desc> {
-        self.0.publishing.metrics.connected.desc()
+        let metrics = &self.0.publishing.metrics;
+        [metrics.connected.desc(), metrics.blocked.desc()].concat()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let gauge = &self.0.publishing.metrics.connected;
-        gauge.set(i64::from(self.0.is_connected()));
-        gauge.collect()
+        let metrics = &self.0.publishing.metrics;
+        metrics.connected.set(i64::from(self.0.is_connected()));
+        let is_blocked = self.0.publishing.current().is_some_and(|link| link.is_blocked());
+        metrics.blocked.set(i64::from(is_blocked));
+        [metrics.connected.collect(), metrics.blocked.collect()].concat()
     }
 }

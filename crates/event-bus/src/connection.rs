@@ -88,24 +88,27 @@ impl Broker {
     /// A link over which the broker takes messages.
     pub(crate) async fn willing_link(&self) -> anyhow::Result<Arc<Link>> {
         let link = self.link().await?;
-        ensure!(!link.is_blocked(), "the broker takes no messages, it is short of memory or disk");
+        link.ensure_willing()?;
         Ok(link)
     }
 
-    /// Publishes all, pipelined; one result each, in order. Gives the link up when anything but the messages was wrong.
+    /// Publishes all, pipelined; one result each, in order.
     pub(crate) async fn publish(&self, postings: &[Posting]) -> Vec<Result<(), PublishError>> {
         if postings.is_empty() {
             return Vec::new();
         }
-        let link = match self.willing_link().await {
-            Ok(link) => link,
-            Err(error) => {
-                // Everybody gets the reason, and `anyhow::Error` cannot be cloned.
-                let reason = format!("{error:#}");
-                let unavailable = || PublishError::Unavailable(anyhow!(reason.clone()));
-                return postings.iter().map(|_| Err(unavailable())).collect();
-            }
-        };
+        match self.willing_link().await {
+            Ok(link) => self.publish_on(&link, postings).await,
+            Err(error) => PublishError::for_all(postings, &error),
+        }
+    }
+
+    /// The same over `link`, which is given up when anything but the messages was wrong.
+    pub(crate) async fn publish_on(
+        &self,
+        link: &Arc<Link>,
+        postings: &[Posting],
+    ) -> Vec<Result<(), PublishError>> {
         let results = link.publish(postings).await;
         for result in &results {
             self.metrics.count_published(result);
@@ -116,11 +119,12 @@ impl Broker {
         });
         if let Some(error) = failure {
             let cause = error.source().map(ToString::to_string);
-            warn!(%error, cause, "Gave up a connection to the broker");
             if link.is_blocked() {
+                warn!(%error, cause, "The broker takes no messages, it is short of memory or disk");
                 link.retire();
             } else {
-                self.discard(&link).await;
+                warn!(%error, cause, "Gave up a connection to the broker");
+                self.discard(link).await;
             }
         }
         results

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use async_rs::Runtime;
 use lapin::{
     Channel, Connection, ConnectionProperties, PublisherConfirm,
@@ -86,6 +86,11 @@ impl Link {
         self.connection.status().blocked()
     }
 
+    pub(crate) fn ensure_willing(&self) -> anyhow::Result<()> {
+        ensure!(!self.is_blocked(), "the broker takes no messages, it is short of memory or disk");
+        Ok(())
+    }
+
     /// Gives up a link that is blocked. To close it is impossible as long as it is, and a new one would be blocked as well, with what was sent over
     /// each of them published in the end; so it is replaced once it is not blocked any more.
     pub(crate) fn retire(&self) {
@@ -99,6 +104,10 @@ impl Link {
 
     pub(crate) async fn publish(&self, postings: &[Posting]) -> Vec<Result<(), PublishError>> {
         let mut publishing = self.publishing.lock().await;
+        // Else everybody who waited for this would wait for confirmations in turn.
+        if let Err(error) = self.ensure_willing() {
+            return PublishError::for_all(postings, &error);
+        }
         let Publishing { channel, numbering } = &mut *publishing;
         let facts = postings.iter().filter(|posting| posting.is_new_fact).count();
         let mut numbers = numbering.take(facts).into_iter();

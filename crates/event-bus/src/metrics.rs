@@ -8,6 +8,7 @@ pub(crate) struct Metrics {
     published: IntCounterVec,
     consumed: IntCounterVec,
     pub(crate) connected: IntGauge,
+    pub(crate) blocked: IntGauge,
 }
 
 impl Metrics {
@@ -22,6 +23,10 @@ impl Metrics {
             connected: IntGauge::new(
                 "amqp_connected",
                 "Whether the broker is connected: by the connection that consumes, in a service that does.",
+            )?,
+            blocked: IntGauge::new(
+                "amqp_blocked",
+                "Whether the broker takes no messages, because it is short of memory or disk.",
             )?,
         };
         registry.register(Box::new(metrics.published.clone()))?;

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use auth_events::routing::Route;
 
 use crate::{connection::Broker, posting::Posting};
@@ -31,6 +32,14 @@ pub enum PublishError {
     /// The broker refused to take responsibility.
     #[error("the broker refused the message")]
     Refused,
+}
+
+impl PublishError {
+    /// The same reason for each of `postings`; an `anyhow::Error` cannot be cloned.
+    pub(crate) fn for_all(postings: &[Posting], reason: &anyhow::Error) -> Vec<Result<(), Self>> {
+        let reason = format!("{reason:#}");
+        postings.iter().map(|_| Err(Self::Unavailable(anyhow!(reason.clone())))).collect()
+    }
 }
 
 /// Publishes with confirmation: persistent, mandatory, and sent only when the broker says so.

@@ -1,6 +1,6 @@
 //! The two ways of serving a subscription.
 
-use std::{future::Future, panic::AssertUnwindSafe};
+use std::{future::Future, panic::AssertUnwindSafe, pin::pin};
 
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use lapin::{Consumer, message::Delivery as RawDelivery};
@@ -9,7 +9,7 @@ use tracing::{Instrument, error, info_span};
 
 use crate::{
     BatchHandler, Delivery, Handler, Verdict,
-    session::{Judge, Scope, Session},
+    session::{Judge, Moving, Scope, Session},
     subscription::Serve,
 };
 
@@ -34,12 +34,19 @@ impl<H: Handler> Serve for OneByOne<H> {
                 }
                 () = subscription.stop.cancelled(), if ended.is_none() => ended = Some(Ok(())),
                 delivery = session.next(&mut deliveries), if takes => match delivery {
-                    Ok(delivery) => running.push(session.work_off(self, vec![delivery], Scope::OneOfMany)),
+                    Ok(delivery) => running.push(self.work_off(session, delivery)),
                     Err(error) => ended = Some(Err(error)),
                 },
                 else => return ended.unwrap_or(Ok(())),
             }
         }
+    }
+}
+
+impl<H: Handler> OneByOne<H> {
+    async fn work_off(&self, session: &Session<'_>, delivery: RawDelivery) -> anyhow::Result<()> {
+        let moving = session.work_off(self, vec![delivery], Scope::OneOfMany).await?;
+        session.carry(moving).await
     }
 }
 
@@ -66,20 +73,42 @@ pub(crate) struct Batches<H>(pub(crate) H);
 
 impl<H: BatchHandler> Serve for Batches<H> {
     async fn serve(&self, session: &Session<'_>, mut deliveries: Consumer) -> anyhow::Result<()> {
-        let stop = &session.subscription.stop;
+        let mut carried = FuturesUnordered::new();
         loop {
-            let first = tokio::select! {
-                biased;
-                () = stop.cancelled() => return Ok(()),
-                delivery = session.next(&mut deliveries) => delivery?,
+            let scope = if carried.is_empty() { Scope::AllThereIs } else { Scope::OneOfMany };
+            let mut working = pin!(self.work_off_next(session, &mut deliveries, scope));
+            let moving = loop {
+                tokio::select! {
+                    biased;
+                    Some(moved) = carried.next() => moved?,
+                    moving = &mut working => break moving?,
+                }
             };
-            let batch = self.fill(session, first, &mut deliveries).await?;
-            session.work_off(self, batch, Scope::AllThereIs).await?;
+            let Some(moving) = moving else { return Ok(()) };
+            if !moving.is_empty() {
+                carried.push(session.carry(moving));
+            }
         }
     }
 }
 
 impl<H: BatchHandler> Batches<H> {
+    /// Handles one batch; `None` when it is time to stop.
+    async fn work_off_next(
+        &self,
+        session: &Session<'_>,
+        deliveries: &mut Consumer,
+        scope: Scope,
+    ) -> anyhow::Result<Option<Moving>> {
+        let first = tokio::select! {
+            biased;
+            () = session.subscription.stop.cancelled() => return Ok(None),
+            delivery = session.next(deliveries) => delivery?,
+        };
+        let batch = self.fill(session, first, deliveries).await?;
+        session.work_off(self, batch, scope).await.map(Some)
+    }
+
     async fn fill(
         &self,
         session: &Session<'_>,

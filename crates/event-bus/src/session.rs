@@ -29,6 +29,10 @@ use crate::{
 const KEPT_AT_MOST: Duration = Duration::from_mins(10);
 const PARKED_FOR: Duration = Duration::from_mins(1);
 
+/// How often the broker may fail to take messages that go to another queue, its alarms and absences aside. Then it is for the broker to count: what
+/// it never takes ends in the dead-letter queue after five deliveries.
+const FAILED_MOVES: u32 = 5;
+
 /// A message whose handler panics is given back after this, so that its five deliveries are not over in a moment.
 const AFTER_A_PANIC: Duration = Duration::from_secs(1);
 
@@ -49,6 +53,19 @@ pub(crate) struct Session<'a> {
     keeping: AtomicUsize,
 }
 
+/// Messages that have to go to another queue and were not taken there yet. They stay unacknowledged.
+#[derive(Default)]
+pub(crate) struct Moving {
+    messages: Vec<(Delivery, Posting)>,
+    failures: u32,
+}
+
+impl Moving {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+}
+
 /// Which messages an acknowledgement covers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
@@ -63,7 +80,7 @@ impl<'a> Session<'a> {
         Self { subscription, link, channel, keeping: AtomicUsize::new(0) }
     }
 
-    /// Whether messages are kept because a dependency is away.
+    /// Whether messages are kept because a dependency of their handler is away.
     pub(crate) fn is_keeping(&self) -> bool {
         self.keeping.load(Ordering::Relaxed) > 0
     }
@@ -77,51 +94,62 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Handles `deliveries` until each has its end, or until it is time to stop. Fails when the connection is lost.
+    /// Handles `deliveries` until each has its end or has to go to another queue, or until it is time to stop; says which could not go there yet.
+    /// Fails when the connection is lost.
     pub(crate) async fn work_off(
         &self,
         judge: &impl Judge,
         mut deliveries: Vec<Delivery>,
         scope: Scope,
-    ) -> anyhow::Result<()> {
-        let mut verdicts = judge.judge(self.subscription.settings.queue, &deliveries).await;
-        let all_done = verdicts.iter().all(|verdict| matches!(verdict, Some(Verdict::Done)));
-        if all_done && scope == Scope::AllThereIs {
-            return self.acknowledge_all(&deliveries).await;
-        }
-        let mut moving = Vec::new();
+    ) -> anyhow::Result<Moving> {
+        let mut moving = Moving::default();
         let mut kept: Option<Kept<'_>> = None;
         let mut backoff = Backoff::new();
         loop {
+            let verdicts = judge.judge(self.subscription.settings.queue, &deliveries).await;
+            let all_done = verdicts.iter().all(|verdict| matches!(verdict, Some(Verdict::Done)));
+            if all_done && scope == Scope::AllThereIs && kept.is_none() {
+                self.acknowledge_all(&deliveries).await?;
+                return Ok(moving);
+            }
             let park = kept.as_ref().is_some_and(Kept::for_too_long);
             deliveries = self.settle(deliveries, verdicts, park, &mut moving).await?;
-            moving = self.move_on(moving).await?;
-            if deliveries.is_empty() && moving.is_empty() {
-                return Ok(());
+            self.try_to_move(&mut moving).await?;
+            if deliveries.is_empty() {
+                return Ok(moving);
             }
-            // Giving a message back counts as a delivery, and five are all it has: a dependency that is away for a minute, or a broker that
-            // takes nothing for a while, would end in the dead-letter queue. So it is kept, unacknowledged, and tried again right here.
+            // Giving a message back counts as a delivery, and five are all it has: a dependency that is away for a minute would end
+            // in the dead-letter queue. So it is kept, unacknowledged, and handled again right here.
             kept.get_or_insert_with(|| Kept::begin(&self.keeping));
             self.subscription.rest(backoff.next_pause()).await;
             if self.subscription.stop.is_cancelled() {
-                return Ok(());
+                return Ok(Moving::default());
             }
             self.ensure_connected()?;
-            verdicts = match &*deliveries {
-                [] => Vec::new(),
-                deliveries => judge.judge(self.subscription.settings.queue, deliveries).await,
-            };
         }
     }
 
-    /// Does what the verdicts say, puts what has to go to another queue with what is `moving` there, and returns the messages that have to
-    /// be handled again.
+    /// Waits until the broker took all of them, or until it is time to stop. While it is short of memory or disk that may last, and to
+    /// give them back would count as a delivery.
+    pub(crate) async fn carry(&self, mut moving: Moving) -> anyhow::Result<()> {
+        let mut backoff = Backoff::new();
+        while !moving.is_empty() {
+            self.subscription.rest(backoff.next_pause()).await;
+            if self.subscription.stop.is_cancelled() {
+                break;
+            }
+            self.try_to_move(&mut moving).await?;
+        }
+        Ok(())
+    }
+
+    /// Does what the verdicts say, except for what has to go to another queue, and returns the messages that have to be handled again.
     async fn settle(
         &self,
         deliveries: Vec<Delivery>,
         verdicts: Vec<Option<Verdict>>,
         park: bool,
-        moving: &mut Vec<(Delivery, Posting)>,
+        moving: &mut Moving,
     ) -> anyhow::Result<Vec<Delivery>> {
         let (mut again, mut panicked) = (vec![], vec![]);
         for (delivery, verdict) in deliveries.into_iter().zip(verdicts) {
@@ -131,7 +159,7 @@ impl<'a> Session<'a> {
                 Some(Verdict::Requeue) if !park => again.push(delivery),
                 Some(verdict) => match self.posting(&delivery, verdict) {
                     None => self.acknowledge(&delivery).await?,
-                    Some(posting) => moving.push((delivery, posting)),
+                    Some(posting) => moving.messages.push((delivery, posting)),
                 },
             }
         }
@@ -146,25 +174,33 @@ impl<'a> Session<'a> {
         Ok(again)
     }
 
-    /// Moves messages to other queues, and returns those that the broker does not take at the moment.
-    async fn move_on(&self, moving: Vec<(Delivery, Posting)>) -> anyhow::Result<Vec<(Delivery, Posting)>> {
+    /// Moves those that the broker takes.
+    async fn try_to_move(&self, moving: &mut Moving) -> anyhow::Result<()> {
         if moving.is_empty() {
-            return Ok(moving);
+            return Ok(());
         }
         // What was delivered over a connection that is lost comes again, and would be there twice.
         self.ensure_connected()?;
-        let (deliveries, postings): (Vec<_>, Vec<_>) = moving.into_iter().unzip();
-        let published = self.subscription.publishing.publish(&postings).await;
-        let mut left = Vec::new();
+        let broker = &self.subscription.publishing;
+        let Ok(link) = broker.willing_link().await else { return Ok(()) };
+        let (deliveries, postings): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut moving.messages).into_iter().unzip();
+        let published = broker.publish_on(&link, &postings).await;
+        let mut is_routable = true;
         for (moved, published) in deliveries.into_iter().zip(postings).zip(published) {
             match published {
                 Ok(()) => self.acknowledge(&moved.0).await?,
-                Err(PublishError::Unavailable(_) | PublishError::Refused) => left.push(moved),
-                // Whoever consumes anew declares the delay queues anew.
-                Err(PublishError::Unroutable) => bail!("there is no queue to move a message to"),
+                Err(PublishError::Unavailable(_) | PublishError::Refused) => moving.messages.push(moved),
+                Err(PublishError::Unroutable) => is_routable = false,
             }
         }
-        Ok(left)
+        // Whoever consumes anew declares the delay queues anew.
+        ensure!(is_routable, "there is no queue to move a message to");
+        if !moving.is_empty() && !link.is_blocked() {
+            moving.failures += 1;
+            ensure!(moving.failures < FAILED_MOVES, "the broker does not take a message into another queue");
+        }
+        Ok(())
     }
 
     fn ensure_connected(&self) -> anyhow::Result<()> {

@@ -84,6 +84,16 @@ fn text_of(registry: &Registry) -> String {
     prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap()
 }
 
+fn batch_settings() -> ConsumerSettings {
+    ConsumerSettings {
+        queue: QUEUE,
+        dead_letter_queue: MAILER_DEAD_QUEUE,
+        prefetch: 50,
+        batch_size: 20,
+        batch_wait: Duration::from_millis(100),
+    }
+}
+
 struct Running {
     broker: TestBroker,
     bus: EventBus,
@@ -106,14 +116,7 @@ impl Running {
 
     async fn batches(script: impl Fn(&str, usize) -> Verdict + Send + Sync + 'static) -> Self {
         Self::start(script, |bus, handler, stop| async move {
-            let settings = ConsumerSettings {
-                queue: QUEUE,
-                dead_letter_queue: MAILER_DEAD_QUEUE,
-                prefetch: 50,
-                batch_size: 20,
-                batch_wait: Duration::from_millis(100),
-            };
-            bus.consume_batches(settings, handler, stop).await;
+            bus.consume_batches(batch_settings(), handler, stop).await;
         })
         .await
     }
@@ -217,35 +220,58 @@ async fn a_message_that_has_to_wait_is_kept_and_counts_no_delivery() {
     running.finish().await;
 }
 
-#[tokio::test]
-async fn while_the_broker_takes_no_messages_those_in_hand_are_kept_and_count_no_delivery() {
+/// Whoever may not publish to their exchange is as badly off as everybody while the broker is short of memory.
+async fn a_message_that_cannot_be_moved_is_kept(batches: bool) {
     // Who consumes first makes the delay queues.
     let first = Running::one_by_one(1, |_, _| Verdict::Done).await;
     first.publish(&["0"]).await;
     first.seen.wait_for(1).await;
     first.stop.cancel();
     first.consumer.await.unwrap();
-    // Whoever may not publish to their exchange is as badly off as everybody while the broker is short of memory.
     let (own, everything) = (r"^mailer\..*$", r"^(mailer\..*|auth\.(events|commands|retry|dead))$");
     let url = first.broker.user(everything, own, everything).await;
     let registry = Registry::new();
     let second = EventBus::new(&url, "test", &registry).unwrap();
-    publish(&first.bus, &["1", "2", "3"]).await;
+    publish(&first.bus, &["1"]).await;
     let (seen, stop) = (Seen::default(), CancellationToken::new());
     let script = |text: &str, _| match text {
         "1" => Verdict::RetryAfter(Duration::from_secs(1)),
         _ => Verdict::Done,
     };
     let handler = Scripted { seen: seen.clone(), script };
-    let settings = ConsumerSettings::one_at_a_time(QUEUE, MAILER_DEAD_QUEUE, 1);
-    let consuming = second.consume(settings, handler, stop.clone());
+    let consuming = async {
+        if batches {
+            second.consume_batches(batch_settings(), handler, stop.clone()).await;
+        } else {
+            let settings = ConsumerSettings::one_at_a_time(QUEUE, MAILER_DEAD_QUEUE, 2);
+            second.consume(settings, handler, stop.clone()).await;
+        }
+    };
     let watching = async {
-        let attempts = || text_of(&registry).contains("amqp_published_total{outcome=\"unavailable\"} 4");
-        eventually("four attempts to pass it on", SOON, async || attempts().then_some(())).await;
-        assert_eq!(seen.0.lock().clone(), [("1".to_owned(), false)]);
+        let again = || text_of(&registry).contains("amqp_published_total{outcome=\"unavailable\"} 2");
+        eventually("a second attempt to pass it on", SOON, async || again().then_some(())).await;
+        publish(&first.bus, &["2", "3"]).await;
+        seen.wait_for(3).await;
         stop.cancel();
     };
     tokio::join!(consuming, watching);
+    drop(second);
+    let expected = ["1", "2", "3"].map(|text| (text.to_owned(), false));
+    assert_eq!(seen.0.lock().clone(), expected);
+    eventually("the first alone is back", SOON, async || {
+        (first.broker.queue_length(QUEUE).await == 1).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_moved_is_kept_and_keeps_no_other_message_waiting() {
+    a_message_that_cannot_be_moved_is_kept(false).await;
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_moved_is_kept_and_keeps_no_other_batch_waiting() {
+    a_message_that_cannot_be_moved_is_kept(true).await;
 }
 
 #[tokio::test]

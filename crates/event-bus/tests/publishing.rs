@@ -112,6 +112,7 @@ async fn the_metrics_tell_outcomes_apart() {
     let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
     for line in [
         "amqp_connected 1",
+        "amqp_blocked 0",
         "amqp_published_total{outcome=\"confirmed\"} 1",
         "amqp_published_total{outcome=\"unroutable\"} 1",
     ] {

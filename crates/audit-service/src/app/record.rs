@@ -16,6 +16,9 @@ use crate::{
     },
 };
 
+/// How many events at a time a database takes that is too slow for a whole batch.
+const PART: usize = 32;
+
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -37,19 +40,34 @@ pub struct Recording {
 }
 
 impl AuditLog {
-    /// Records `events` in one transaction, or one by one when the database refuses one of them.
+    /// Records `events` in one transaction, in smaller ones when that takes the database too long, or one by one when it refuses one of them.
     pub async fn record(&self, events: &[Event]) -> Recording {
         if events.is_empty() {
             return Recording { fates: Vec::new(), new_types: Vec::new() };
         }
         match self.append(events).await {
             Ok(new_types) => Recording { fates: vec![Fate::Recorded; events.len()], new_types },
+            Err(error) if error.is_timeout() && events.len() > PART => self.record_in_parts(events).await,
             Err(error) if error.is_transient() => {
                 log_postponement(&error, events.len());
                 Recording { fates: vec![Fate::Postponed; events.len()], new_types: Vec::new() }
             }
             Err(_) => self.record_one_by_one(events).await,
         }
+    }
+
+    async fn record_in_parts(&self, events: &[Event]) -> Recording {
+        let mut recording = Recording { fates: Vec::with_capacity(events.len()), new_types: Vec::new() };
+        for part in events.chunks(PART) {
+            let Recording { fates, new_types } = Box::pin(self.record(part)).await;
+            recording.new_types.extend(new_types);
+            recording.fates.extend(fates);
+            if recording.fates.contains(&Fate::Postponed) {
+                break;
+            }
+        }
+        recording.fates.resize(events.len(), Fate::Postponed);
+        recording
     }
 
     async fn record_one_by_one(&self, events: &[Event]) -> Recording {
@@ -208,6 +226,10 @@ pub(super) enum AppendError {
 pg::leaves_transactions!(AppendError);
 
 impl AppendError {
+    fn is_timeout(&self) -> bool {
+        matches!(self, Self::Database(pg::Error::Timeout(_)))
+    }
+
     /// Whether trying again later may help. It does when somebody mends the keys.
     fn is_transient(&self) -> bool {
         match self {

@@ -100,6 +100,22 @@ async fn the_table_is_locked_for_longer_than_a_statement_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_too_slow_for_a_batch_gets_less_at_a_time() {
+    let audit = Running::start().await;
+    // A statement may take two seconds: a hundred rows.
+    sql::execute(
+        &audit.admin,
+        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END $$; \
+         CREATE TRIGGER dawdle BEFORE INSERT ON event_ids FOR EACH ROW EXECUTE FUNCTION dawdle()",
+    )
+    .await
+    .unwrap();
+    let events = 300;
+    audit.publish((0..events).map(|_| message(&login(user()))).collect()).await;
+    expect_every_event_once(&audit, events).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_takes_no_rows_is_no_reason_to_give_events_up() {
     let audit = Running::start().await;
     publish_with(&audit, async |step| match step {

@@ -1,8 +1,13 @@
 use std::time::{Duration, Instant};
 
+use auth_events::commands::Lane;
+use chrono::TimeDelta;
 use e2e::{Stack, ledger, traffic::beside};
 use secrecy::ExposeSecret;
-use soak::life::{Life, all_are_answered};
+use soak::{
+    life::{Life, all_are_answered},
+    orders::{Orders, arrived},
+};
 use test_support::{
     eventually,
     smtp::{Behaviour, SmtpServer},
@@ -12,16 +17,19 @@ use tokio::time::sleep;
 const PER_SECOND: u32 = 40;
 /// Longer than three batches wait for their confirmations.
 const SHORT_OF_MEMORY: Duration = Duration::from_secs(45);
-const ACKNOWLEDGED: Duration = Duration::from_secs(15);
 const MADE_UP_FOR: Duration = Duration::from_mins(1);
+/// Fewer than the mailer has in hand at once.
+const LATE: usize = 4;
+const SOON: usize = 200;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fx_mq_10_a_broker_that_is_short_of_memory_keeps_nobody_from_working_and_loses_nothing() {
     let smtp = SmtpServer::plain().await;
-    // So that the mailer has mails that have to go to another queue.
-    smtp.decide(|address, earlier| {
-        let is_unlucky = address.bytes().map(u32::from).sum::<u32>() % 3 == 1;
-        if is_unlucky && earlier == 0 { Behaviour::LATER } else { Behaviour::Accept }
+    // Some mails have to go to another queue, and the rest take so long that most are still in theirs when the alarm begins.
+    smtp.decide(|address, earlier| match earlier {
+        0 if address.starts_with("late-") => Behaviour::LATER,
+        _ if address.starts_with("soon-") => Behaviour::Slow(Duration::from_millis(200)),
+        _ => Behaviour::Accept,
     });
     let stack = Stack::start(&[
         ("RATE_LIMITS", "off".to_owned()),
@@ -30,30 +38,49 @@ async fn fx_mq_10_a_broker_that_is_short_of_memory_keeps_nobody_from_working_and
     ])
     .await;
     let life = Life::begin(&stack).await;
+    let orders = Orders::to(&stack, &stack.variable("AMQP_URL").into());
+    let order = async |kind: &str, count: usize| {
+        let addresses = (0..count).map(|number| format!("{kind}-{number}@{kind}-{number}.example"));
+        orders.mails(Lane::Security, TimeDelta::hours(1), addresses).await
+    };
+    // The first retry makes the mailer connect once more.
+    let first = order("late-first", 1).await;
     let ((), before) =
         beside(sleep(Duration::from_secs(10)), PER_SECOND, |number| life.request(number)).await;
 
     let connected = connections(&stack).await;
     let alarm = async {
+        let late = order("late", LATE).await;
+        let soon = order("soon", SOON).await;
         stack.rabbitmqctl(&["set_vm_memory_high_watermark", "0"]).await;
         let began = Instant::now();
-        let acknowledged = async || (waiting(&stack, "audit.events").await == 0).then_some(());
-        eventually("what was delivered is acknowledged", ACKNOWLEDGED, acknowledged).await;
+        let in_queues = waiting(&stack).await;
+        let acknowledged = async || {
+            sleep(Duration::from_secs(1)).await;
+            (waiting(&stack).await <= LATE).then_some(began.elapsed())
+        };
+        let worked_off =
+            eventually("all but the late ones are acknowledged", SHORT_OF_MEMORY, acknowledged).await;
+        assert!(arrived(&soon, &[&smtp]) == SOON && arrived(&late, &[&smtp]) == 0);
         sleep(SHORT_OF_MEMORY.saturating_sub(began.elapsed())).await;
         let (still, unsent) = (connections(&stack).await, ledger::in_outboxes(&stack).await);
         stack.rabbitmqctl(&["set_vm_memory_high_watermark", "absolute", "512MB"]).await;
-        (still, unsent)
+        let all = || arrived(&late, &[&smtp]) == LATE && arrived(&first, &[&smtp]) == 1;
+        eventually("the late ones are there", MADE_UP_FOR, async || all().then_some(())).await;
+        (in_queues, worked_off, still, unsent)
     };
-    let ((still, unsent), during) = beside(alarm, PER_SECOND, |number| life.request(number)).await;
+    let ((in_queues, worked_off, still, unsent), during) =
+        beside(alarm, PER_SECOND, |number| life.request(number)).await;
     let over = Instant::now();
     ledger::outboxes_are_empty(&stack, MADE_UP_FOR).await;
     println!(
-        "fx_mq_10: short of memory for {SHORT_OF_MEMORY:?}; {} requests; {unsent} messages waited, gone {:.1?} after; \
-         {connected} connections before, {still} at the end",
+        "fx_mq_10: short of memory for {SHORT_OF_MEMORY:?}; {} requests; {in_queues} mails were in the queues, worked off after {worked_off:.1?}; \
+         {unsent} messages waited, the last was gone {:.1?} after; {connected} connections before, {still} at the end",
         before.len() + during.len(),
         over.elapsed(),
     );
     all_are_answered(&[before, during].concat());
+    assert!(in_queues > SOON / 4, "{in_queues}: too late to see anything");
     assert!(unsent >= 500, "{unsent}: the broker took messages");
     assert!(still <= connected, "{connected} connections became {still}");
     life.is_in_order("fx_mq_10", &stack, &smtp, Duration::from_mins(2)).await;
@@ -63,10 +90,12 @@ async fn connections(stack: &Stack) -> usize {
     stack.rabbitmqctl(&["list_connections", "--no-table-headers", "name"]).await.lines().count()
 }
 
-/// How many messages a queue has, those included that were delivered and not acknowledged.
-async fn waiting(stack: &Stack, queue: &str) -> usize {
+/// How many mails are in the mailer's queues, those included that were delivered and not acknowledged.
+async fn waiting(stack: &Stack) -> usize {
     let queues = ["list_queues", "--vhost", "feature-auth", "--no-table-headers", "name", "messages"];
     let list = stack.rabbitmqctl(&queues).await;
-    let found = list.lines().filter_map(|line| line.split_once('\t')).find(|(name, _)| *name == queue);
-    found.unwrap().1.trim().parse().unwrap()
+    let found = list.lines().filter_map(|line| line.split_once('\t'));
+    let lanes = found.filter(|(name, _)| name.starts_with("mailer.send.") && !name.contains(".retry."));
+    let numbers = lanes.map(|(_, number)| number);
+    numbers.map(|number| number.trim().parse::<usize>().unwrap()).sum()
 }
