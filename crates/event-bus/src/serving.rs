@@ -18,26 +18,22 @@ pub(crate) struct OneByOne<H>(pub(crate) H);
 
 impl<H: Handler> Serve for OneByOne<H> {
     async fn serve(&self, session: &Session<'_>, mut deliveries: Consumer) -> anyhow::Result<()> {
-        let subscription = session.subscription;
-        let prefetch = usize::from(subscription.settings.prefetch);
+        let prefetch = usize::from(session.subscription.settings.prefetch);
         let mut running = FuturesUnordered::new();
-        // Why no more are taken. Handlers that run are waited for in any case.
-        let mut ended: Option<anyhow::Result<()>> = None;
+        let mut failure = None;
         loop {
-            let takes = ended.is_none() && running.len() < prefetch && !session.is_keeping();
+            let is_over = session.over.is_cancelled();
+            let takes = !is_over && running.len() < prefetch && !session.is_keeping();
             tokio::select! {
                 biased;
-                Some(worked_off) = running.next() => {
-                    if let Err(error) = worked_off {
-                        ended = Some(Err(error));
-                    }
-                }
-                () = subscription.stop.cancelled(), if ended.is_none() => ended = Some(Ok(())),
+                // Handlers that run are waited for in any case.
+                Some(worked_off) = running.next() => failure = failure.or(session.failure(worked_off)),
+                () = session.over.cancelled(), if !is_over => {}
                 delivery = session.next(&mut deliveries), if takes => match delivery {
                     Ok(delivery) => running.push(self.work_off(session, delivery)),
-                    Err(error) => ended = Some(Err(error)),
+                    Err(error) => failure = failure.or(session.failure(Err(error))),
                 },
-                else => return ended.unwrap_or(Ok(())),
+                else => return failure.map_or(Ok(()), Err),
             }
         }
     }
@@ -74,39 +70,45 @@ pub(crate) struct Batches<H>(pub(crate) H);
 impl<H: BatchHandler> Serve for Batches<H> {
     async fn serve(&self, session: &Session<'_>, mut deliveries: Consumer) -> anyhow::Result<()> {
         let mut carried = FuturesUnordered::new();
-        loop {
+        let mut failure = None;
+        while !session.over.is_cancelled() {
             let scope = if carried.is_empty() { Scope::AllThereIs } else { Scope::OneOfMany };
             let mut working = pin!(self.work_off_next(session, &mut deliveries, scope));
-            let moving = loop {
+            let worked_off = loop {
                 tokio::select! {
                     biased;
-                    Some(moved) = carried.next() => moved?,
-                    moving = &mut working => break moving?,
+                    Some(moved) = carried.next() => failure = failure.or(session.failure(moved)),
+                    worked_off = &mut working => break worked_off,
                 }
             };
-            let Some(moving) = moving else { return Ok(()) };
-            if !moving.is_empty() {
-                carried.push(session.carry(moving));
+            match worked_off {
+                Ok(moving) if moving.is_empty() => {}
+                Ok(moving) => carried.push(session.carry(moving)),
+                Err(error) => failure = failure.or(session.failure(Err(error))),
             }
         }
+        while let Some(moved) = carried.next().await {
+            failure = failure.or(session.failure(moved));
+        }
+        failure.map_or(Ok(()), Err)
     }
 }
 
 impl<H: BatchHandler> Batches<H> {
-    /// Handles one batch; `None` when it is time to stop.
+    /// Handles one batch, unless the session is over before there is one.
     async fn work_off_next(
         &self,
         session: &Session<'_>,
         deliveries: &mut Consumer,
         scope: Scope,
-    ) -> anyhow::Result<Option<Moving>> {
+    ) -> anyhow::Result<Moving> {
         let first = tokio::select! {
             biased;
-            () = session.subscription.stop.cancelled() => return Ok(None),
+            () = session.over.cancelled() => return Ok(Moving::default()),
             delivery = session.next(deliveries) => delivery?,
         };
         let batch = self.fill(session, first, deliveries).await?;
-        session.work_off(self, batch, scope).await.map(Some)
+        session.work_off(self, batch, scope).await
     }
 
     async fn fill(

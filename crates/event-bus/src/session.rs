@@ -17,10 +17,15 @@ use lapin::{
     options::{BasicAckOptions, BasicNackOptions},
 };
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
-    PublishError, Verdict, backoff::Backoff, link::Link, posting::Posting, subscription::Subscription,
+    PublishError, Verdict,
+    backoff::Backoff,
+    link::Link,
+    posting::Posting,
+    subscription::{Subscription, rest},
     topology,
 };
 
@@ -29,8 +34,8 @@ use crate::{
 const KEPT_AT_MOST: Duration = Duration::from_mins(10);
 const PARKED_FOR: Duration = Duration::from_mins(1);
 
-/// How often the broker may fail to take messages that go to another queue, its alarms and absences aside. Then it is for the broker to count: what
-/// it never takes ends in the dead-letter queue after five deliveries.
+/// How often the broker may fail to take messages that go to another queue, when it was there and had no alarm. Then it is for the broker to count:
+/// what it never takes ends in the dead-letter queue after five deliveries.
 const FAILED_MOVES: u32 = 5;
 
 /// A message whose handler panics is given back after this, so that its five deliveries are not over in a moment.
@@ -48,6 +53,8 @@ pub(crate) trait Judge: Sync {
 /// A subscription on one connection.
 pub(crate) struct Session<'a> {
     pub(crate) subscription: &'a Subscription,
+    /// When it is time to stop, or when something failed on this connection: no more is taken, and nothing is waited for.
+    pub(crate) over: CancellationToken,
     link: Arc<Link>,
     channel: Channel,
     keeping: AtomicUsize,
@@ -77,7 +84,15 @@ pub(crate) enum Scope {
 
 impl<'a> Session<'a> {
     pub(crate) fn new(subscription: &'a Subscription, link: Arc<Link>, channel: Channel) -> Self {
-        Self { subscription, link, channel, keeping: AtomicUsize::new(0) }
+        let over = subscription.stop.child_token();
+        Self { subscription, over, link, channel, keeping: AtomicUsize::new(0) }
+    }
+
+    /// The error of `result`; then the session is over.
+    pub(crate) fn failure(&self, result: anyhow::Result<()>) -> Option<anyhow::Error> {
+        let error = result.err()?;
+        self.over.cancel();
+        Some(error)
     }
 
     /// Whether messages are kept because a dependency of their handler is away.
@@ -94,7 +109,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Handles `deliveries` until each has its end or has to go to another queue, or until it is time to stop; says which could not go there yet.
+    /// Handles `deliveries` until each has its end or has to go to another queue, or until the session is over; says which could not go there yet.
     /// Fails when the connection is lost.
     pub(crate) async fn work_off(
         &self,
@@ -121,21 +136,21 @@ impl<'a> Session<'a> {
             // Giving a message back counts as a delivery, and five are all it has: a dependency that is away for a minute would end
             // in the dead-letter queue. So it is kept, unacknowledged, and handled again right here.
             kept.get_or_insert_with(|| Kept::begin(&self.keeping));
-            self.subscription.rest(backoff.next_pause()).await;
-            if self.subscription.stop.is_cancelled() {
+            rest(backoff.next_pause(), &self.over).await;
+            if self.over.is_cancelled() {
                 return Ok(Moving::default());
             }
             self.ensure_connected()?;
         }
     }
 
-    /// Waits until the broker took all of them, or until it is time to stop. While it is short of memory or disk that may last, and to
+    /// Waits until the broker took all of them, or until the session is over. While it is short of memory or disk that may last, and to
     /// give them back would count as a delivery.
     pub(crate) async fn carry(&self, mut moving: Moving) -> anyhow::Result<()> {
         let mut backoff = Backoff::new();
         while !moving.is_empty() {
-            self.subscription.rest(backoff.next_pause()).await;
-            if self.subscription.stop.is_cancelled() {
+            rest(backoff.next_pause(), &self.over).await;
+            if self.over.is_cancelled() {
                 break;
             }
             self.try_to_move(&mut moving).await?;
@@ -164,7 +179,7 @@ impl<'a> Session<'a> {
             }
         }
         if !panicked.is_empty() {
-            self.subscription.rest(AFTER_A_PANIC).await;
+            rest(AFTER_A_PANIC, &self.over).await;
         }
         for delivery in panicked {
             let requeue = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };

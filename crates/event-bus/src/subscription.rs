@@ -60,15 +60,7 @@ impl Subscription {
                     backoff = Backoff::new();
                 }
             }
-            self.rest(backoff.next_pause()).await;
-        }
-    }
-
-    /// Sleeps, unless it is time to stop.
-    pub(crate) async fn rest(&self, pause: Duration) {
-        tokio::select! {
-            () = sleep(pause) => (),
-            () = self.stop.cancelled() => (),
+            rest(backoff.next_pause(), &self.stop).await;
         }
     }
 
@@ -98,5 +90,13 @@ impl Subscription {
         let consuming = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
         let deliveries = link.answer(consuming).await?;
         Ok((channel, deliveries))
+    }
+}
+
+/// Sleeps, unless it is over.
+pub(crate) async fn rest(pause: Duration, over: &CancellationToken) {
+    tokio::select! {
+        () = sleep(pause) => (),
+        () = over.cancelled() => (),
     }
 }

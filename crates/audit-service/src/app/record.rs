@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How many events at a time a database takes that is too slow for a whole batch.
-const PART: usize = 32;
+const PART: usize = 64;
 
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
