@@ -23,6 +23,13 @@ const UNROUTABLE_LIMIT: usize = 1_000;
 /// After so many batches the backlog is measured anew, and a stop is heard.
 const BATCHES_A_ROUND: usize = 8;
 
+/// Messages that are older wait behind an absence of the broker, and are late in any case.
+const LATE: f64 = 5.0;
+
+/// For how many times as long as a batch took the relay then rests, so that whoever makes requests meanwhile does not wait for
+/// what they cost the database and the consumers.
+const GIVES_WAY: u32 = 4;
+
 /// How the relay works.
 #[derive(Debug, Clone)]
 pub struct RelaySettings {
@@ -46,6 +53,8 @@ pub struct Relay {
     wake: Wake,
     metrics: Metrics,
     unroutable: Unroutable,
+    /// The age of the oldest message in seconds when it was looked at last.
+    oldest: f64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -67,14 +76,22 @@ impl Relay {
         registry: &Registry,
     ) -> anyhow::Result<Self> {
         let metrics = Metrics::register(registry)?;
-        Ok(Self { database, publisher, settings, wake, metrics, unroutable: Unroutable::default() })
+        Ok(Self {
+            database,
+            publisher,
+            settings,
+            wake,
+            metrics,
+            unroutable: Unroutable::default(),
+            oldest: 0.0,
+        })
     }
 
     /// Relays until `stop`, then tries to bring the rest within `drain`.
     pub async fn run(mut self, stop: CancellationToken, drain: Duration) {
         let mut pauses = pauses();
         while !stop.is_cancelled() {
-            match self.round().await {
+            match self.round(false).await {
                 Ok(true) => pauses = self::pauses(),
                 Ok(false) => {
                     pauses = self::pauses();
@@ -102,7 +119,7 @@ impl Relay {
     async fn drain(&mut self) {
         let mut pauses = pauses();
         loop {
-            match self.round().await {
+            match self.round(true).await {
                 Ok(true) => (),
                 Ok(false) => return,
                 Err(error) => {
@@ -114,16 +131,24 @@ impl Relay {
     }
 
     /// Brings some batches of what waits now, and says whether there may be more. Connects even when nothing waits, so that the broker has
-    /// the queues before the first message.
-    async fn round(&mut self) -> Result<bool, RelayError> {
+    /// the queues before the first message. Gives way to others behind an absence of the broker, unless it is `in_haste` or the oldest message
+    /// gets no younger that way.
+    async fn round(&mut self, in_haste: bool) -> Result<bool, RelayError> {
         let backlog = store::backlog(&mut *self.database.connection().await?).await?;
         self.metrics.show(&backlog);
+        let gets_younger = backlog.oldest_seconds < self.oldest;
+        let gives_way = !in_haste && backlog.oldest_seconds > LATE && gets_younger;
+        self.oldest = backlog.oldest_seconds;
         self.publisher.ready().await?;
         self.unroutable.forget_when_rested();
         let mut may_be_more = backlog.pending > 0;
         let mut batches = 0..BATCHES_A_ROUND;
         while may_be_more && batches.next().is_some() {
+            let began = Instant::now();
             may_be_more = self.bring_batch().await?;
+            if gives_way {
+                sleep(began.elapsed() * GIVES_WAY).await;
+            }
         }
         if !may_be_more {
             self.unroutable.forget_rests_if_none();
