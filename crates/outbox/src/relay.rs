@@ -23,7 +23,7 @@ const UNROUTABLE_LIMIT: usize = 1_000;
 /// After so many batches the backlog is measured anew, and a stop is heard.
 const BATCHES_A_ROUND: usize = 8;
 
-/// Messages that are older wait behind an absence of the broker, and are late in any case.
+/// In seconds: messages that are older wait behind an absence of the broker, and are late in any case.
 const LATE: f64 = 5.0;
 
 /// For how many times as long as a batch took the relay then rests, so that whoever makes requests meanwhile does not wait for

@@ -11,7 +11,6 @@ use test_support::{
     eventually,
     smtp::{Behaviour, SmtpServer, Step},
 };
-
 use tokio::time::sleep;
 
 use super::{Platform, REST, at_domains};
