@@ -4,6 +4,7 @@
 mod append;
 mod metrics;
 mod relay;
+mod rests;
 mod row;
 mod store;
 mod wake;

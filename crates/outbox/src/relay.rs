@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use crate::{Wake, metrics::Metrics, store};
+use crate::{Wake, metrics::Metrics, rests::Rests, store};
 
 /// How long a message that no queue would receive is left alone: at first not long, because the queue's owner may be starting for the first time.
 const UNROUTABLE_RESTS_FIRST: Duration = Duration::from_secs(1);
@@ -23,12 +23,8 @@ const UNROUTABLE_LIMIT: usize = 1_000;
 /// After so many batches the backlog is measured anew, and a stop is heard.
 const BATCHES_A_ROUND: usize = 8;
 
-/// In seconds: messages that are older wait behind an absence of the broker, and are late in any case.
-const LATE: f64 = 5.0;
-
-/// For how many times as long as a batch took the relay then rests, so that whoever makes requests meanwhile does not wait for
-/// what they cost the database and the consumers.
-const GIVES_WAY: u32 = 4;
+/// A batch between rests is no larger than this, so that what it costs is spread out.
+const BATCH_BETWEEN_RESTS: i64 = 64;
 
 /// How the relay works.
 #[derive(Debug, Clone)]
@@ -53,8 +49,7 @@ pub struct Relay {
     wake: Wake,
     metrics: Metrics,
     unroutable: Unroutable,
-    /// The age of the oldest message in seconds when it was looked at last.
-    oldest: f64,
+    rests: Rests,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +78,7 @@ impl Relay {
             wake,
             metrics,
             unroutable: Unroutable::default(),
-            oldest: 0.0,
+            rests: Rests::default(),
         })
     }
 
@@ -104,6 +99,7 @@ impl Relay {
                 // Being woken changes nothing about a broker that is away.
                 Err(error) => {
                     report(error);
+                    self.rests = Rests::default();
                     tokio::select! {
                         () = stop.cancelled() => (),
                         () = sleep(next(&mut pauses)) => (),
@@ -131,23 +127,24 @@ impl Relay {
     }
 
     /// Brings some batches of what waits now, and says whether there may be more. Connects even when nothing waits, so that the broker has
-    /// the queues before the first message. Gives way to others behind an absence of the broker, unless it is `in_haste` or the oldest message
-    /// gets no younger that way.
+    /// the queues before the first message. Rests between batches behind an absence of the broker, unless it is `in_haste`.
     async fn round(&mut self, in_haste: bool) -> Result<bool, RelayError> {
         let backlog = store::backlog(&mut *self.database.connection().await?).await?;
         self.metrics.show(&backlog);
-        let gets_younger = backlog.oldest_seconds < self.oldest;
-        let gives_way = !in_haste && backlog.oldest_seconds > LATE && gets_younger;
-        self.oldest = backlog.oldest_seconds;
         self.publisher.ready().await?;
+        let rest = if in_haste { 0 } else { self.rests.before_a_round(backlog.oldest_seconds) };
+        let mut size = self.settings.batch_size;
+        if rest > 0 {
+            size = size.min(BATCH_BETWEEN_RESTS);
+        }
         self.unroutable.forget_when_rested();
         let mut may_be_more = backlog.pending > 0;
         let mut batches = 0..BATCHES_A_ROUND;
         while may_be_more && batches.next().is_some() {
             let began = Instant::now();
-            may_be_more = self.bring_batch().await?;
-            if gives_way {
-                sleep(began.elapsed() * GIVES_WAY).await;
+            may_be_more = self.bring_batch(size).await?;
+            if rest > 0 {
+                sleep(began.elapsed() * rest).await;
             }
         }
         if !may_be_more {
@@ -156,13 +153,13 @@ impl Relay {
         Ok(may_be_more)
     }
 
-    /// Brings one batch, and says whether there may be more.
-    async fn bring_batch(&mut self) -> Result<bool, RelayError> {
-        let Self { database, publisher, settings, unroutable, .. } = self;
+    /// Brings a batch of this size, and says whether there may be more.
+    async fn bring_batch(&mut self, size: i64) -> Result<bool, RelayError> {
+        let Self { database, publisher, unroutable, .. } = self;
         let mut conn = database.connection().await?;
         let batch = conn
             .transaction(async |conn| {
-                let rows = store::lock_batch(conn, settings.batch_size, &unroutable.ids).await?;
+                let rows = store::lock_batch(conn, size, &unroutable.ids).await?;
                 let batch = Batch::publish(publisher, rows).await;
                 if !batch.confirmed.is_empty() {
                     store::delete(conn, &batch.confirmed).await?;
@@ -170,7 +167,7 @@ impl Relay {
                 Ok::<_, RelayError>(batch)
             })
             .await?;
-        let full = batch.is_full(settings.batch_size);
+        let full = batch.is_full(size);
         unroutable.add(batch.unroutable);
         match batch.failure {
             Some(failure) => Err(failure.into()),

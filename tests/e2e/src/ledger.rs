@@ -183,30 +183,35 @@ pub async fn audited(stack: &Stack, fact: &str) -> (usize, usize) {
 /// How long a look at the database lets it rest afterwards: each is a new connection, and a drill must not measure its own looking.
 const REST: Duration = Duration::from_millis(250);
 
+/// The schemas that have an outbox.
+pub const SENDERS: [&str; 2] = ["auth", "session"];
+
 /// How many messages wait in the outboxes of both services.
 pub async fn in_outboxes(stack: &Stack) -> usize {
-    in_outbox(stack, "auth").await + in_outbox(stack, "session").await
+    in_outboxes_of(stack, &SENDERS).await
 }
 
-/// How many messages wait in the outbox of a schema.
-pub async fn in_outbox(stack: &Stack, schema: &str) -> usize {
-    let count = stack.sql(&format!("SELECT count(*) FROM {schema}.outbox")).await;
+/// How many messages wait in the outboxes of some schemas.
+pub async fn in_outboxes_of(stack: &Stack, schemas: &[&str]) -> usize {
+    let counts = schemas.iter().map(|schema| format!("(SELECT count(*) FROM {schema}.outbox)"));
+    let count = stack.sql(&format!("SELECT {}", counts.collect::<Vec<_>>().join(" + "))).await;
     count.first().and_then(|count| count.parse().ok()).unwrap_or_default()
 }
 
-/// Waits until no more than `few` messages are in both outboxes, as long as others keep coming.
-pub async fn outboxes_have_at_most(stack: &Stack, few: usize, patience: Duration) {
+/// Waits until no more than `few` messages are in the outboxes of some schemas, as long as others keep coming, and tells how many are.
+pub async fn outboxes_have_at_most(stack: &Stack, schemas: &[&str], few: usize, patience: Duration) -> usize {
     eventually("everything in the outboxes was sent", patience, || async {
-        if in_outboxes(stack).await <= few {
-            return Some(());
+        let left = in_outboxes_of(stack, schemas).await;
+        if left <= few {
+            return Some(left);
         }
         tokio::time::sleep(REST).await;
         None
     })
-    .await;
+    .await
 }
 
 /// Waits until both outboxes are empty.
 pub async fn outboxes_are_empty(stack: &Stack, patience: Duration) {
-    outboxes_have_at_most(stack, 0, patience).await;
+    outboxes_have_at_most(stack, &SENDERS, 0, patience).await;
 }

@@ -14,11 +14,12 @@ use tokio::time::sleep;
 use super::Platform;
 
 const PER_SECOND: u32 = 60;
-const NORMAL: Duration = Duration::from_secs(10);
+const NORMAL: Duration = Duration::from_secs(30);
 /// The longest pause between two attempts to reach the broker, and what follows.
 const RECONNECTED: Duration = Duration::from_secs(15);
 /// What comes while the rest goes.
 const NEARLY_EMPTY: usize = 30;
+const SESSIONS: [&str; 1] = ["session"];
 
 /// Ten minutes of it: `make chaos`.
 #[tokio::test(flavor = "multi_thread")]
@@ -31,20 +32,24 @@ async fn fx_mq_02_a_long_absence_of_the_broker_is_made_up_for_while_users_notice
     far.way.vanish().await;
     let ((), during) = beside(sleep(away), PER_SECOND, |number| life.request(number)).await;
     let waiting = ledger::in_outboxes(&far.stack).await;
-    let refreshes = ledger::in_outbox(&far.stack, "session").await;
+    let refreshes = ledger::in_outboxes_of(&far.stack, &SESSIONS).await;
 
     let drain = async {
         let back = Instant::now();
         far.way.appear().await;
         // Each service finds the broker in its own time; session-service has most to bring.
-        let first_gone =
-            async || Some(ledger::in_outbox(&far.stack, "session").await).filter(|left| *left < refreshes);
-        let left = eventually("the first of them are gone", RECONNECTED, first_gone).await;
+        let left = ledger::outboxes_have_at_most(&far.stack, &SESSIONS, refreshes - 1, RECONNECTED).await;
         let (reconnected, began) = (back.elapsed(), Instant::now());
-        let done = async || (ledger::in_outbox(&far.stack, "session").await <= NEARLY_EMPTY).then_some(());
-        eventually("nearly all are gone", away + Duration::from_mins(2), done).await;
+        ledger::outboxes_have_at_most(&far.stack, &SESSIONS, NEARLY_EMPTY, away + Duration::from_mins(2))
+            .await;
         let took = began.elapsed();
-        ledger::outboxes_have_at_most(&far.stack, NEARLY_EMPTY, away + Duration::from_mins(2)).await;
+        ledger::outboxes_have_at_most(
+            &far.stack,
+            &ledger::SENDERS,
+            NEARLY_EMPTY,
+            away + Duration::from_mins(2),
+        )
+        .await;
         (reconnected, f64::from(u32::try_from(left).unwrap()) / took.as_secs_f64())
     };
     let ((reconnected, rate), draining) = beside(drain, PER_SECOND, |number| life.request(number)).await;
@@ -64,8 +69,11 @@ async fn fx_mq_02_a_long_absence_of_the_broker_is_made_up_for_while_users_notice
     );
     all_are_answered(&all);
     assert!(rate >= 500.0, "{rate:.0} messages a second");
-    let (usual, without) = (latencies(&before).1, latencies(&during).1);
-    // A millisecond or two is the clock's grain and the machine's mood.
-    assert!(without <= usual + usual / 10 + Duration::from_millis(5), "p95 {usual:?} became {without:?}");
+    let (_, usual) = latencies(&before);
+    for (phase, answers) in [("without the broker", &during), ("while it was made up for", &draining)] {
+        let (_, p95) = latencies(answers);
+        // A few milliseconds are the machine's mood: where the registrations begin, so does the slowest twentieth.
+        assert!(p95 <= usual + usual / 10 + Duration::from_millis(3), "p95 {usual:?} became {p95:?} {phase}");
+    }
     life.is_in_order("fx_mq_02", &far.stack, &smtp, Duration::from_mins(2)).await;
 }
