@@ -6,7 +6,7 @@ const LATE: f64 = 5.0;
 /// How long the relay rests between two batches of late messages, so that whoever makes requests meanwhile does not wait for what
 /// these cost the database and the consumers.
 ///
-/// As long as an absence is made up for in less time than it took: otherwise the rests become shorter, down to none.
+/// They become shorter, down to none, while an absence would take longer to make up for than it lasted.
 pub(crate) struct Rests {
     times: u32,
     /// When the round before began, and how old the oldest message was, in seconds.
@@ -20,7 +20,7 @@ impl Default for Rests {
 }
 
 impl Rests {
-    const AT_MOST: u32 = 2;
+    const AT_MOST: u32 = 4;
 
     /// For how many times as long as a batch takes the relay rests after each of the next round, before which the oldest message is
     /// `oldest` seconds old.
@@ -61,11 +61,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_absence_is_made_up_for_with_rests_until_messages_are_on_time() {
-        assert_eq!(rests(&[600.0, 580.0, 300.0, 5.1, 5.0, 0.2]).await, [2, 2, 2, 2, 0, 0]);
+        assert_eq!(rests(&[600.0, 580.0, 300.0, 5.1, 5.0, 0.2]).await, [4, 4, 4, 4, 0, 0]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn rests_are_shorter_while_an_absence_would_take_longer_than_it_took() {
-        assert_eq!(rests(&[600.0, 599.1, 599.0, 599.5, 598.0, 590.0, 580.0]).await, [2, 1, 0, 0, 1, 2, 2]);
+        assert_eq!(rests(&[600.0, 599.1, 599.0, 599.5, 598.0, 590.0, 580.0]).await, [4, 2, 1, 0, 1, 2, 4]);
     }
 }
