@@ -26,6 +26,9 @@ const BATCHES_A_ROUND: usize = 8;
 /// A batch between rests is no larger than this, so that what it costs is spread out.
 const BATCH_BETWEEN_RESTS: i64 = 64;
 
+/// A batch that takes long waits for the broker, which costs nobody anything; and a stop is not heard during a round.
+const REST_AT_MOST: Duration = Duration::from_millis(200);
+
 /// How the relay works.
 #[derive(Debug, Clone)]
 pub struct RelaySettings {
@@ -144,7 +147,7 @@ impl Relay {
             let began = Instant::now();
             may_be_more = self.bring_batch(size).await?;
             if rest > 0 {
-                sleep(began.elapsed() * rest).await;
+                sleep((began.elapsed() * rest).min(REST_AT_MOST)).await;
             }
         }
         if !may_be_more {

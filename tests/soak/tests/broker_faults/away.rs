@@ -35,22 +35,16 @@ async fn fx_mq_02_a_long_absence_of_the_broker_is_made_up_for_while_users_notice
     let waiting = ledger::in_outboxes(&far.stack).await;
     let refreshes = ledger::in_outboxes_of(&far.stack, &SESSIONS).await;
 
+    let patience = away + Duration::from_mins(2);
     let drain = async {
         let back = Instant::now();
         far.way.appear().await;
         // Each service finds the broker in its own time; session-service has most to bring.
         let left = ledger::outboxes_have_at_most(&far.stack, &SESSIONS, refreshes - 1, RECONNECTED).await;
         let (reconnected, began) = (back.elapsed(), Instant::now());
-        ledger::outboxes_have_at_most(&far.stack, &SESSIONS, NEARLY_EMPTY, away + Duration::from_mins(2))
-            .await;
+        ledger::outboxes_have_at_most(&far.stack, &SESSIONS, NEARLY_EMPTY, patience).await;
         let took = began.elapsed();
-        ledger::outboxes_have_at_most(
-            &far.stack,
-            &ledger::SENDERS,
-            NEARLY_EMPTY,
-            away + Duration::from_mins(2),
-        )
-        .await;
+        ledger::outboxes_have_at_most(&far.stack, &ledger::SENDERS, NEARLY_EMPTY, patience).await;
         (reconnected, f64::from(u32::try_from(left).unwrap()) / took.as_secs_f64())
     };
     let ((reconnected, rate), draining) = beside(drain, PER_SECOND, |number| life.request(number)).await;
