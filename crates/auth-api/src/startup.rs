@@ -119,11 +119,8 @@ impl Application {
         let metrics = Metrics::register(&registry)?;
         config.passwords = config.passwords.counting(metrics.password_breached.clone());
         let wake = Wake::default();
-        // The relay has a pool of its own: requests and relay must not wait for each other.
-        let relay_pool =
-            pg::DatabaseSettings { max_connections: 2, ..common.database_settings("auth-api outbox") };
         let relay = Relay::new(
-            Database::new(&relay_pool)?,
+            common.database_settings("auth-api outbox"),
             bus.publisher(),
             RelaySettings::default(),
             wake.clone(),

@@ -13,7 +13,7 @@ impl Metrics {
         let metrics = Self {
             pending: IntGauge::new(
                 "outbox_pending",
-                "Messages that wait in the outbox, counted up to 10 000.",
+                "Messages that wait in the outbox, counted up to 100 000.",
             )?,
             oldest_seconds: Gauge::new("outbox_oldest_seconds", "Age of the oldest message in the outbox.")?,
         };

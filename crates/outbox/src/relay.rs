@@ -3,7 +3,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use diesel_async::AsyncConnection;
 use event_bus::{PublishError, Publisher};
-use pg::Database;
+use pg::{Commit, Database, DatabaseSettings};
 use prometheus::Registry;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -22,12 +22,6 @@ const UNROUTABLE_LIMIT: usize = 1_000;
 
 /// After so many batches the backlog is measured anew, and a stop is heard.
 const BATCHES_A_ROUND: usize = 8;
-
-/// A batch between rests is no larger than this, so that what it costs is spread out.
-const BATCH_BETWEEN_RESTS: i64 = 64;
-
-/// A batch that takes long waits for the broker, which costs nobody anything; and a stop is not heard during a round.
-const REST_AT_MOST: Duration = Duration::from_millis(200);
 
 /// How the relay works.
 #[derive(Debug, Clone)]
@@ -65,14 +59,22 @@ enum RelayError {
 pg::leaves_transactions!(RelayError);
 
 impl Relay {
-    /// A relay over the `outbox` table that `database`'s role sees; registers `outbox_pending` and `outbox_oldest_seconds`.
+    /// A relay over the `outbox` table that the role of `database` sees; registers `outbox_pending` and `outbox_oldest_seconds`.
+    ///
+    /// It has a pool of its own of two connections, because requests and relay must not wait for each other. That messages are gone is committed
+    /// asynchronously: a crash of PostgreSQL may bring back what was sent in its last second, and consumers expect that some come again.
     pub fn new(
-        database: Database,
+        database: DatabaseSettings,
         publisher: Publisher,
         settings: RelaySettings,
         wake: Wake,
         registry: &Registry,
     ) -> anyhow::Result<Self> {
+        let database = Database::new(&DatabaseSettings {
+            max_connections: 2,
+            commit: Commit::Asynchronous,
+            ..database
+        })?;
         let metrics = Metrics::register(registry)?;
         Ok(Self {
             database,
@@ -135,19 +137,17 @@ impl Relay {
         let backlog = store::backlog(&mut *self.database.connection().await?).await?;
         self.metrics.show(&backlog);
         self.publisher.ready().await?;
-        let rest = if in_haste { 0 } else { self.rests.before_a_round(backlog.oldest_seconds) };
-        let mut size = self.settings.batch_size;
-        if rest > 0 {
-            size = size.min(BATCH_BETWEEN_RESTS);
-        }
+        let tempo = if in_haste { None } else { self.rests.before_a_round(&backlog) };
+        let size =
+            tempo.map_or(self.settings.batch_size, |tempo| tempo.batch_size.min(self.settings.batch_size));
         self.unroutable.forget_when_rested();
         let mut may_be_more = backlog.pending > 0;
         let mut batches = 0..BATCHES_A_ROUND;
         while may_be_more && batches.next().is_some() {
             let began = Instant::now();
             may_be_more = self.bring_batch(size).await?;
-            if rest > 0 {
-                sleep((began.elapsed() * rest).min(REST_AT_MOST)).await;
+            if let Some(tempo) = tempo {
+                sleep(tempo.rest_after(began.elapsed())).await;
             }
         }
         if !may_be_more {

@@ -98,9 +98,9 @@ pub(crate) async fn delete(conn: &mut AsyncPgConnection, ids: &[Uuid]) -> pg::Re
     Ok(())
 }
 
-/// Counts up to 10 000: this is asked twice a second, and a backlog is the wrong time for long scans.
+/// Counts up to 100 000: this is asked twice a second, and a backlog is the wrong time for long scans.
 pub(crate) async fn backlog(conn: &mut AsyncPgConnection) -> pg::Result<Backlog> {
-    let query = "SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT 10000) AS counted) AS pending,
+    let query = "SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT 100000) AS counted) AS pending,
         (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 FROM outbox)
             AS oldest_seconds";
     Ok(diesel::sql_query(query).get_result(conn).await?)

@@ -74,8 +74,8 @@ impl Post {
     fn relay(&mut self, broker: &SecretString, settings: RelaySettings) -> Registry {
         let registry = Registry::new();
         let bus = EventBus::new(broker, "test", &registry).unwrap();
-        let pool = self.database.database("relay");
-        let relay = Relay::new(pool, bus.publisher(), settings, self.wake.clone(), &registry).unwrap();
+        let database = self.database.settings("relay");
+        let relay = Relay::new(database, bus.publisher(), settings, self.wake.clone(), &registry).unwrap();
         self.relays.spawn(relay.run(self.stop.clone(), DRAIN));
         registry
     }

@@ -14,6 +14,7 @@ use tokio_postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::{
+    Commit,
     answering::{Answering, Plain},
     tls::TlsWish,
 };
@@ -27,11 +28,12 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 /// Longer than any transaction of ours; frees the locks of a process that was frozen inside one.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(15);
 
-/// The limits that the server keeps for a session.
+/// What the server keeps to for a session.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct SessionLimits {
-    pub(crate) statement: Duration,
-    pub(crate) lock: Duration,
+pub(crate) struct SessionSettings {
+    pub(crate) statement_timeout: Duration,
+    pub(crate) lock_timeout: Duration,
+    pub(crate) commit: Commit,
 }
 
 /// A parsed database URL.
@@ -44,28 +46,31 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// Understands `url`; `limits` are absent where an operator waits for the result.
+    /// Understands `url`; `session` is absent where an operator waits for the result.
     pub(crate) fn new(
         url: &SecretString,
         application_name: &str,
-        limits: Option<SessionLimits>,
+        session: Option<SessionSettings>,
     ) -> anyhow::Result<Self> {
         let (url, tls) = TlsWish::split_off(url.expose_secret())?;
         // The driver's message names the parameter that it does not understand, never its value.
         let mut config: Config = url.parse().context("the database URL cannot be understood")?;
         config.application_name(application_name).keepalives_idle(Duration::from_secs(30));
-        if let Some(limits) = limits {
+        if let Some(SessionSettings { statement_timeout, lock_timeout, commit }) = session {
             let options = config.get_options().unwrap_or_default();
-            let options = format!(
+            let mut options = format!(
                 "{options} -c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={}",
-                limits.statement.as_millis(),
-                limits.lock.as_millis(),
+                statement_timeout.as_millis(),
+                lock_timeout.as_millis(),
                 IDLE_IN_TRANSACTION.as_millis(),
             );
+            if commit == Commit::Asynchronous {
+                options.push_str(" -c synchronous_commit=off");
+            }
             config.options(options.trim_start()).tcp_user_timeout(UNACKNOWLEDGED_FOR);
         }
         let tls = tls.apply(&mut config)?;
-        let patience = limits.map(|limits| limits.statement + ANSWERED_WITHIN);
+        let patience = session.map(|session| session.statement_timeout + ANSWERED_WITHIN);
         Ok(Self { config, tls, patience })
     }
 

@@ -14,7 +14,7 @@ use secrecy::SecretString;
 
 use crate::{
     Error, Result,
-    connector::{Connector, SessionLimits},
+    connector::{Connector, SessionSettings},
     liveness,
 };
 
@@ -38,10 +38,22 @@ pub struct DatabaseSettings {
     pub statement_timeout: Duration,
     /// `lock_timeout` of every connection.
     pub lock_timeout: Duration,
+    /// What a commit waits for.
+    pub commit: Commit,
+}
+
+/// What a commit waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    /// For what the server's `synchronous_commit` says: at least its disk, unless an operator gave that up.
+    Durable,
+    /// For nothing (`synchronous_commit=off`): a crash of the server may undo what was committed in about the last second, each transaction
+    /// as a whole. For work that can be done again.
+    Asynchronous,
 }
 
 impl DatabaseSettings {
-    /// The platform's defaults: 16 connections, 500 ms for a connection, 2 s a statement, 1 s a lock.
+    /// The platform's defaults: 16 connections, 500 ms for a connection, 2 s a statement, 1 s a lock, durable commits.
     #[must_use]
     pub fn new(url: SecretString, application_name: &'static str) -> Self {
         Self {
@@ -51,6 +63,7 @@ impl DatabaseSettings {
             acquire_timeout: Duration::from_millis(500),
             statement_timeout: Duration::from_secs(2),
             lock_timeout: Duration::from_secs(1),
+            commit: Commit::Durable,
         }
     }
 }
@@ -64,8 +77,12 @@ pub struct Database {
 impl Database {
     /// Makes the pool without connecting. Fails when the URL cannot be understood.
     pub fn new(settings: &DatabaseSettings) -> anyhow::Result<Self> {
-        let limits = SessionLimits { statement: settings.statement_timeout, lock: settings.lock_timeout };
-        let connector = Connector::new(&settings.url, settings.application_name, Some(limits))?;
+        let session = SessionSettings {
+            statement_timeout: settings.statement_timeout,
+            lock_timeout: settings.lock_timeout,
+            commit: settings.commit,
+        };
+        let connector = Connector::new(&settings.url, settings.application_name, Some(session))?;
         let mut manager = ManagerConfig::default();
         // A closed connection is noticed without asking the server, by its reader; a query per checkout would halve the
         // throughput. Silent ones are found by the hook below.

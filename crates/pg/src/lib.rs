@@ -10,7 +10,7 @@ mod liveness;
 pub mod migrate;
 mod tls;
 
-pub use database::{Connection, Database, DatabaseSettings};
+pub use database::{Commit, Connection, Database, DatabaseSettings};
 pub use diesel_async::AsyncPgConnection;
 pub use error::{Error, Result};
 pub use tls::may_travel_unencrypted;

@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use diesel_async::{AsyncConnection, SimpleAsyncConnection};
+use diesel::{dsl::sql, sql_types::Bool};
+use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use futures::future::{join_all, try_join_all};
-use pg::{AsyncPgConnection, Database, DatabaseSettings, Error};
+use pg::{AsyncPgConnection, Commit, Database, DatabaseSettings, Error};
 use secrecy::SecretString;
 use test_support::{Proxy, TestDatabase, eventually};
 use tokio::time::timeout;
@@ -44,6 +45,18 @@ async fn a_server_that_is_away_is_noticed_quickly() {
         assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
         assert!(error.is_transient());
         assert!(begin.elapsed() < Duration::from_secs(1));
+    }
+}
+
+#[tokio::test]
+async fn only_who_asks_for_it_commits_asynchronously() {
+    let database = TestDatabase::empty().await;
+    for (commit, asked_for) in [(Commit::Durable, false), (Commit::Asynchronous, true)] {
+        let pool = pool(database.admin_url(), |settings| settings.commit = commit);
+        let query = "(SELECT setting = 'off' AND source = 'client' FROM pg_settings WHERE name = 'synchronous_commit')";
+        let mut connection = pool.connection().await.unwrap();
+        let is_off: bool = diesel::select(sql::<Bool>(query)).get_result(&mut connection).await.unwrap();
+        assert_eq!(is_off, asked_for, "{commit:?}");
     }
 }
 

@@ -68,11 +68,8 @@ impl Application {
         database.register_metrics(registry)?;
         let events = EventBus::new(&common.amqp_url, SERVICE_NAME, registry)?;
         let wake = Wake::default();
-        // The relay has a pool of its own: calls and relay must not wait for each other.
-        let relay_pool =
-            pg::DatabaseSettings { max_connections: 2, ..common.database_settings("session-service outbox") };
         let relay = Relay::new(
-            Database::new(&relay_pool)?,
+            common.database_settings("session-service outbox"),
             events.publisher(),
             RelaySettings::default(),
             wake.clone(),

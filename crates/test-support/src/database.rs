@@ -76,16 +76,22 @@ impl TestDatabase {
         url_as(role, &self.name)
     }
 
-    /// A pool of the application role. Its limits are wider than a service's, since the machine of a test may be busy.
+    /// How to reach it in the application role. The limits are wider than a service's, since the machine of a test may be busy.
+    #[must_use]
+    pub fn settings(&self, application_name: &'static str) -> DatabaseSettings {
+        settings(self.app_url(), application_name)
+    }
+
+    /// A pool of the application role.
     #[must_use]
     pub fn database(&self, application_name: &'static str) -> Database {
-        pool(self.app_url(), application_name)
+        Database::new(&self.settings(application_name)).expect("a pool")
     }
 
     /// A pool of the superuser.
     #[must_use]
     pub fn admin(&self) -> Database {
-        pool(self.admin_url(), "test")
+        Database::new(&settings(self.admin_url(), "test")).expect("a pool")
     }
 }
 
@@ -185,15 +191,14 @@ fn in_database(mut url: Url, name: &str) -> SecretString {
     url.to_string().into()
 }
 
-fn pool(url: SecretString, application_name: &'static str) -> Database {
-    let settings = DatabaseSettings {
+fn settings(url: SecretString, application_name: &'static str) -> DatabaseSettings {
+    DatabaseSettings {
         max_connections: 8,
         acquire_timeout: Duration::from_secs(10),
         statement_timeout: Duration::from_secs(10),
         lock_timeout: Duration::from_secs(5),
         ..DatabaseSettings::new(url, application_name)
-    };
-    Database::new(&settings).expect("a pool")
+    }
 }
 
 async fn connect_as_admin() -> AsyncPgConnection {
