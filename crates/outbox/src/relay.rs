@@ -30,11 +30,13 @@ pub struct RelaySettings {
     pub batch_size: i64,
     /// How often it looks without being woken.
     pub period: Duration,
+    /// How many times as fast as they came late messages are brought at most, unless that would take minutes.
+    pub speed: f64,
 }
 
 impl Default for RelaySettings {
     fn default() -> Self {
-        Self { batch_size: 128, period: Duration::from_millis(500) }
+        Self { batch_size: 128, period: Duration::from_millis(500), speed: 20.0 }
     }
 }
 
@@ -79,11 +81,11 @@ impl Relay {
         Ok(Self {
             database,
             publisher,
+            rests: Rests::new(settings.speed),
             settings,
             wake,
             metrics,
             unroutable: Unroutable::default(),
-            rests: Rests::default(),
         })
     }
 
@@ -104,7 +106,7 @@ impl Relay {
                 // Being woken changes nothing about a broker that is away.
                 Err(error) => {
                     report(error);
-                    self.rests = Rests::default();
+                    self.rests.forget();
                     tokio::select! {
                         () = stop.cancelled() => (),
                         () = sleep(next(&mut pauses)) => (),

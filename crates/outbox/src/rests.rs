@@ -7,14 +7,11 @@ use crate::store::Backlog;
 /// In seconds: messages that are older wait behind an absence of the broker, and are late in any case.
 const LATE: f64 = 5.0;
 
-/// How many late messages are brought in a second: as many as came in so many seconds, on the average of the backlog.
-const SPEED: f64 = 20.0;
-
-/// In seconds: or as many as would bring the whole backlog in this time, if that is more.
+/// In seconds: however slowly a backlog came, so many messages are brought in a second as would bring all of it in this time.
 const LONG: f64 = 60.0;
 
-/// Or so many: fewer would save nobody anything.
-const LEAST: f64 = 50.0;
+/// And so many: fewer would save nobody anything.
+const LEAST: f64 = 30.0;
 
 /// How far apart batches begin that have fewer messages than [`LARGEST`].
 const TICK: Duration = Duration::from_millis(100);
@@ -26,10 +23,12 @@ const LARGEST: f64 = 64.0;
 const AT_MOST: Duration = Duration::from_millis(200);
 
 /// How the relay brings late messages, so that whoever makes requests meanwhile does not wait for what these cost the database and the
-/// consumers: at a steady rate, however fast the broker takes them, and with rests between the batches.
+/// consumers: `speed` times as fast as they came, on the average of the backlog, however fast the broker takes them, and with rests
+/// between the batches.
 ///
 /// Both end while an absence would take longer to make up for than it lasted.
 pub(crate) struct Rests {
+    speed: f64,
     times: u32,
     /// When the round before began, and how old the oldest message was, in seconds.
     before: Option<(Instant, f64)>,
@@ -46,20 +45,23 @@ pub(crate) struct Tempo {
     times: u32,
 }
 
-impl Default for Rests {
-    fn default() -> Self {
-        Self { times: Self::TIMES_AT_MOST, before: None }
-    }
-}
-
 impl Rests {
     const TIMES_AT_MOST: u32 = 4;
+
+    pub(crate) fn new(speed: f64) -> Self {
+        Self { speed, times: Self::TIMES_AT_MOST, before: None }
+    }
+
+    /// Nothing is known any more of how the broker and the consumers do.
+    pub(crate) fn forget(&mut self) {
+        *self = Self::new(self.speed);
+    }
 
     /// How the next round is to be brought, before which `backlog` waits; `None` where nothing is late, or there is no time to rest.
     pub(crate) fn before_a_round(&mut self, backlog: &Backlog) -> Option<Tempo> {
         let oldest = backlog.oldest_seconds;
         if oldest <= LATE {
-            *self = Self::default();
+            self.forget();
             return None;
         }
         let now = Instant::now();
@@ -68,7 +70,7 @@ impl Rests {
             self.times =
                 if makes_up { (self.times * 2).clamp(1, Self::TIMES_AT_MOST) } else { self.times / 2 };
         }
-        (self.times > 0).then(|| Tempo::new(backlog, self.times))
+        (self.times > 0).then(|| Tempo::new(backlog, self.speed, self.times))
     }
 }
 
@@ -78,8 +80,8 @@ impl Tempo {
         clippy::cast_possible_truncation,
         reason = "a rate, and then at most `LARGEST`"
     )]
-    fn new(backlog: &Backlog, times: u32) -> Self {
-        let share = (SPEED / backlog.oldest_seconds).max(1.0 / LONG);
+    fn new(backlog: &Backlog, speed: f64, times: u32) -> Self {
+        let share = (speed / backlog.oldest_seconds).max(1.0 / LONG);
         let per_second = (backlog.pending as f64 * share).max(LEAST);
         let size = (per_second * TICK.as_secs_f64()).ceil().min(LARGEST);
         Self { batch_size: size as i64, period: Duration::from_secs_f64(size / per_second), times }
@@ -101,7 +103,7 @@ mod tests {
 
     /// For how many times as long as a batch the relay rests in rounds of a second each, before which the oldest message is so old.
     async fn times(ages: &[f64]) -> Vec<u32> {
-        let mut rests = Rests::default();
+        let mut rests = Rests::new(20.0);
         let mut all = Vec::new();
         for age in ages {
             let tempo = rests.before_a_round(&Backlog { pending: 100, oldest_seconds: *age });
@@ -122,16 +124,17 @@ mod tests {
     }
 
     #[test]
-    fn a_backlog_is_brought_twenty_times_as_fast_as_it_came_and_a_very_old_one_within_minutes() {
+    fn a_backlog_is_brought_some_times_as_fast_as_it_came_and_a_very_old_one_within_minutes() {
         let quick = Duration::from_millis(1);
-        for (pending, oldest_seconds, per_second) in [
-            (3_600, 600.0, 120.0),
-            (36, 6.0, 120.0),
-            (21_600, 600.0, 720.0),
-            (36_000, 36_000.0, 600.0),
-            (100, 600.0, 50.0),
+        for (speed, pending, oldest_seconds, per_second) in [
+            (20.0, 3_600, 600.0, 120.0),
+            (20.0, 36, 6.0, 120.0),
+            (20.0, 21_600, 600.0, 720.0),
+            (8.0, 3_600, 400.0, 72.0),
+            (8.0, 36_000, 36_000.0, 600.0),
+            (20.0, 100, 600.0, 30.0),
         ] {
-            let tempo = Tempo::new(&Backlog { pending, oldest_seconds }, Rests::TIMES_AT_MOST);
+            let tempo = Tempo::new(&Backlog { pending, oldest_seconds }, speed, Rests::TIMES_AT_MOST);
             let size = f64::from(i32::try_from(tempo.batch_size).unwrap());
             let rate = size / (quick + tempo.rest_after(quick)).as_secs_f64();
             assert!((rate / per_second - 1.0).abs() < 0.02, "{pending} of {oldest_seconds} s: {rate}");
@@ -140,7 +143,8 @@ mod tests {
 
     #[test]
     fn a_batch_that_took_long_is_followed_by_a_long_rest_during_which_a_stop_need_not_wait_long() {
-        let tempo = Tempo::new(&Backlog { pending: 100_000, oldest_seconds: 600.0 }, Rests::TIMES_AT_MOST);
+        let tempo =
+            Tempo::new(&Backlog { pending: 100_000, oldest_seconds: 600.0 }, 20.0, Rests::TIMES_AT_MOST);
         for (took, rest) in [(10, 40), (30, 120), (50, 200), (12_000, 200)] {
             assert_eq!(
                 tempo.rest_after(Duration::from_millis(took)),

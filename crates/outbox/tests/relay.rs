@@ -272,7 +272,10 @@ async fn a_relay_that_is_stopped_brings_the_rest_first() {
 async fn a_backlog_of_many_rounds_is_brought_without_a_pause_and_also_at_the_end() {
     let (broker, mut post) = (TestBroker::new().await, Post::new().await);
     let first = post.append_facts(20).await;
-    post.relay(&broker.amqp_url(), RelaySettings { batch_size: 1, period: Duration::from_hours(1) });
+    post.relay(
+        &broker.amqp_url(),
+        RelaySettings { batch_size: 1, period: Duration::from_hours(1), ..RelaySettings::default() },
+    );
     post.until_waiting(0).await;
     let rest = post.append_facts(20).await;
     post.stop.cancel();

@@ -10,6 +10,8 @@ use tokio::task::JoinSet;
 /// What became of one request.
 #[derive(Debug, Clone)]
 pub struct Answer {
+    /// The number of the request.
+    pub number: usize,
     pub sent: Instant,
     pub took: Duration,
     /// Why it was not the answer that its sender wanted.
@@ -41,13 +43,13 @@ where
         let mut number = 0;
         while !over.load(Ordering::Relaxed) {
             ticks.tick().await;
-            let request = request(number);
-            number += 1;
+            let sending = request(number);
             running.spawn(async move {
                 let sent = Instant::now();
-                let problem = request.await.err();
-                Answer { sent, took: sent.elapsed(), problem }
+                let problem = sending.await.err();
+                Answer { number, sent, took: sent.elapsed(), problem }
             });
+            number += 1;
         }
     };
     let scenario = async {

@@ -24,6 +24,32 @@ use crate::timing::percentile;
 const SESSIONS: usize = 20;
 const REFRESHED: &str = "session.refreshed";
 
+/// What a user wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// An account.
+    Register,
+    /// What the platform knows of them.
+    Read,
+    /// A new access token.
+    Refresh,
+}
+
+impl Wish {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Register, Self::Read, Self::Refresh];
+
+    /// What the request with a number is for: of twenty, one registers, seven read and twelve refresh.
+    #[must_use]
+    pub fn of(number: usize) -> Self {
+        match number % 20 {
+            0 => Self::Register,
+            1..8 => Self::Read,
+            _ => Self::Refresh,
+        }
+    }
+}
+
 /// Registrations, refreshes and reads. A registration promises a mail and a fact, a refresh a fact.
 pub struct Life {
     /// The registrations.
@@ -50,15 +76,15 @@ impl Life {
         }
     }
 
-    /// The request with a number: of twenty, one registration, seven reads and twelve refreshes.
+    /// The request with a number, for what [`Wish::of`] says.
     #[must_use]
     pub fn request(&self, number: usize) -> Done {
         // In each round of twenty a session makes another kind of request: one that only reads has no token after five minutes.
         let session = number + number / 20;
-        match number % 20 {
-            0 => self.ledger.register(self.registrations.fetch_add(1, Ordering::Relaxed)),
-            1..8 => self.crowd.me(session, &self.balancer),
-            _ => {
+        match Wish::of(number) {
+            Wish::Register => self.ledger.register(self.registrations.fetch_add(1, Ordering::Relaxed)),
+            Wish::Read => self.crowd.me(session, &self.balancer),
+            Wish::Refresh => {
                 let (refreshed, unknown) = (Arc::clone(&self.refreshed), Arc::clone(&self.unknown));
                 let refresh = self.crowd.refresh(session, &self.balancer);
                 async move {
@@ -120,7 +146,7 @@ pub fn all_are_answered(answers: &[Answer]) {
 
 /// The median and the 95th percentile of how long answers took.
 #[must_use]
-pub fn latencies(answers: &[Answer]) -> (Duration, Duration) {
-    let took: Vec<Duration> = answers.iter().map(|answer| answer.took).collect();
+pub fn latencies<'a>(answers: impl IntoIterator<Item = &'a Answer>) -> (Duration, Duration) {
+    let took: Vec<Duration> = answers.into_iter().map(|answer| answer.took).collect();
     (percentile(&took, 50), percentile(&took, 95))
 }

@@ -28,13 +28,9 @@ pub async fn has_successor(
     command: &MailCommand,
     key: &str,
 ) -> pg::Result<bool> {
-    let later = messages::table.filter(messages::supersedes.eq(key)).filter(
-        sql::<Bool>("(requested_at, id) > (")
-            .bind::<Timestamptz, _>(command.requested_at)
-            .sql(", ")
-            .bind::<SqlUuid, _>(command.id.into_untyped_uuid())
-            .sql(")"),
-    );
+    let (at, id) = (command.requested_at, command.id.into_untyped_uuid());
+    let is_later = messages::requested_at.gt(at).or(messages::requested_at.eq(at).and(messages::id.gt(id)));
+    let later = messages::table.filter(messages::supersedes.eq(key).and(is_later));
     Ok(diesel::select(diesel::dsl::exists(later)).get_result(conn).await?)
 }
 

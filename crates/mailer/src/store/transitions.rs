@@ -1,4 +1,4 @@
-use auth_ids::{EventId, GenericUuid};
+use auth_ids::{EventId, GenericUuid, Uuid};
 use chrono::{DateTime, Utc};
 use diesel::{pg::Pg, prelude::*};
 use diesel_async::RunQueryDsl;
@@ -21,6 +21,18 @@ struct TransitionRow {
     at: DateTime<Utc>,
 }
 
+#[derive(Insertable)]
+#[diesel(table_name = message_transitions, check_for_backend(Pg), treat_none_as_default_value = false)]
+struct NewTransitionRow<'a> {
+    message: Uuid,
+    state: &'static str,
+    attempt: i32,
+    provider: Option<&'static str>,
+    reply: Option<&'a str>,
+    actor: Option<&'a str>,
+    at: DateTime<Utc>,
+}
+
 /// Notes that `message` went to `state`.
 pub async fn append(
     conn: &mut AsyncPgConnection,
@@ -29,7 +41,10 @@ pub async fn append(
     circumstances: Circumstances<'_>,
     at: DateTime<Utc>,
 ) -> pg::Result<()> {
-    append_all(conn, state, vec![(message, circumstances)], at).await
+    // Unlike that of a list, the statement of one row stays prepared.
+    let row = NewTransitionRow::new(message, state, circumstances, at);
+    diesel::insert_into(message_transitions::table).values(row).execute(conn).await?;
+    Ok(())
 }
 
 /// Notes that each of `messages` went to `state`.
@@ -39,19 +54,10 @@ pub async fn append_all(
     messages: Vec<(EventId, Circumstances<'_>)>,
     at: DateTime<Utc>,
 ) -> pg::Result<()> {
-    let row = |(message, circumstances): (EventId, Circumstances<'_>)| {
-        let Circumstances { attempt, provider, reply, actor } = circumstances;
-        (
-            message_transitions::message.eq(message.into_untyped_uuid()),
-            message_transitions::state.eq(state.name()),
-            message_transitions::attempt.eq(i32::try_from(attempt).unwrap_or(i32::MAX)),
-            message_transitions::provider.eq(provider.map(ProviderName::name)),
-            message_transitions::reply.eq(reply.map(str::to_owned)),
-            message_transitions::actor.eq(actor.map(str::to_owned)),
-            message_transitions::at.eq(at),
-        )
-    };
-    let rows: Vec<_> = messages.into_iter().map(row).collect();
+    let rows: Vec<_> = messages
+        .into_iter()
+        .map(|(message, circumstances)| NewTransitionRow::new(message, state, circumstances, at))
+        .collect();
     diesel::insert_into(message_transitions::table).values(rows).execute(conn).await?;
     Ok(())
 }
@@ -65,6 +71,26 @@ pub async fn history(conn: &mut AsyncPgConnection, message: EventId) -> pg::Resu
         .load(conn)
         .await?;
     Ok(rows.into_iter().map(TransitionRow::into_transition).collect())
+}
+
+impl<'a> NewTransitionRow<'a> {
+    fn new(
+        message: EventId,
+        state: MessageState,
+        circumstances: Circumstances<'a>,
+        at: DateTime<Utc>,
+    ) -> Self {
+        let Circumstances { attempt, provider, reply, actor } = circumstances;
+        Self {
+            message: message.into_untyped_uuid(),
+            state: state.name(),
+            attempt: i32::try_from(attempt).unwrap_or(i32::MAX),
+            provider: provider.map(ProviderName::name),
+            reply,
+            actor,
+            at,
+        }
+    }
 }
 
 impl TransitionRow {

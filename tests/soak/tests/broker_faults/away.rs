@@ -6,7 +6,7 @@ use e2e::{
 };
 use soak::{
     drill::parameter,
-    life::{all_are_answered, latencies},
+    life::{Wish, all_are_answered, latencies},
 };
 use tokio::time::sleep;
 
@@ -19,6 +19,8 @@ const RECONNECTED: Duration = Duration::from_secs(15);
 /// What comes while the rest goes.
 const NEARLY_EMPTY: usize = 30;
 const SESSIONS: [&str; 1] = ["session"];
+/// What a tenth more is not measured to: how much medians of half a minute differ with nothing else going on.
+const MOOD: Duration = Duration::from_millis(1);
 /// A shorter absence is made up for in seconds, and in the first of them everybody connects anew.
 const LONG: Duration = Duration::from_mins(5);
 
@@ -48,31 +50,36 @@ async fn fx_mq_02_a_long_absence_of_the_broker_is_made_up_for_while_users_notice
         (reconnected, f64::from(u32::try_from(left).unwrap()) / took.as_secs_f64())
     };
     let ((reconnected, rate), draining) = beside(drain, PER_SECOND, |number| life.request(number)).await;
+    far.is_idle().await;
     let ((), after) = beside(sleep(NORMAL), PER_SECOND, |number| life.request(number)).await;
 
     let all: Vec<_> = [&before, &during, &draining, &after].into_iter().flatten().cloned().collect();
     println!(
         "fx_mq_02: away for {away:?}; {} requests, {} failed; {waiting} messages waited; the first were gone after {reconnected:.1?}, \
-         those of session-service at {rate:.0} a second; \
-         median and p95 {:.1?} before, {:.1?} without the broker, {:.1?} while it was made up for, {:.1?} after",
+         those of session-service at {rate:.0} a second",
         all.len(),
         problems(&all).len(),
-        latencies(&before),
-        latencies(&during),
-        latencies(&draining),
-        latencies(&after),
     );
+    // The machine has moods, so what is usual is seen on both sides.
+    let usual = [before, after].concat();
+    let phases =
+        [("usual", &usual), ("without the broker", &during), ("while it was made up for", &draining)];
+    for (phase, answers) in phases {
+        let of = |wish| latencies(answers.iter().filter(|answer| Wish::of(answer.number) == wish));
+        let each = Wish::ALL.map(|wish| format!("{wish:?} {:.1?}", of(wish)));
+        println!("fx_mq_02: median and p95 {:.1?} {phase}; {}", latencies(answers), each.join(", "));
+    }
     all_are_answered(&all);
     assert!(rate >= 500.0, "{rate:.0} messages a second");
-    let (_, usual) = latencies(&before);
-    let mut phases = vec![("without the broker", &during)];
-    if away >= LONG {
-        phases.push(("while it was made up for", &draining));
-    }
-    for (phase, answers) in phases {
-        let (_, p95) = latencies(answers);
-        // A few milliseconds are the machine's mood: where the registrations begin, so does the slowest twentieth.
-        assert!(p95 <= usual + usual / 10 + Duration::from_millis(3), "p95 {usual:?} became {p95:?} {phase}");
+    let (median, p95) = latencies(&usual);
+    let judged = if away >= LONG { 2 } else { 1 };
+    for (phase, answers) in phases.into_iter().skip(1).take(judged) {
+        let (median_then, p95_then) = latencies(answers);
+        assert!(
+            median_then <= median + median / 10 + MOOD,
+            "median {median:?} became {median_then:?} {phase}"
+        );
+        assert!(p95_then <= p95 + p95 / 10 + MOOD, "p95 {p95:?} became {p95_then:?} {phase}");
     }
     life.is_in_order("fx_mq_02", &far.stack, &smtp, Duration::from_mins(2)).await;
 }
