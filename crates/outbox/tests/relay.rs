@@ -164,6 +164,39 @@ async fn what_is_rolled_back_was_never_said() {
     post.finish().await;
 }
 
+/// Facts of the last ten minutes, and a relay that has begun to bring them, 30 a second because there are few.
+async fn begun_to_bring(count: usize, broker: &TestBroker) -> (Post, HashSet<EventId>) {
+    let mut post = Post::new().await;
+    let said = post.append_facts(count).await;
+    let mut conn = post.pool.connection().await.unwrap();
+    conn.batch_execute("UPDATE outbox SET created_at = created_at - random() * interval '10 minutes'")
+        .await
+        .unwrap();
+    post.relay(&broker.amqp_url(), RelaySettings::default());
+    let begun = async || (post.waiting().await < count).then_some(());
+    eventually("the first messages to be gone", SOON, begun).await;
+    (post, said)
+}
+
+#[tokio::test]
+async fn late_messages_are_brought_at_a_steady_rate() {
+    let broker = TestBroker::new().await;
+    let (post, said) = begun_to_bring(90, &broker).await;
+    let began = Instant::now();
+    post.until_waiting(0).await;
+    assert!(began.elapsed() > Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(arrivals(&broker).await.into_keys().collect::<HashSet<_>>(), said);
+    post.finish().await;
+}
+
+#[tokio::test]
+async fn a_relay_that_stops_brings_late_messages_at_once() {
+    let broker = TestBroker::new().await;
+    let (post, said) = begun_to_bring(400, &broker).await;
+    post.finish().await;
+    assert_eq!(arrivals(&broker).await.into_keys().collect::<HashSet<_>>(), said);
+}
+
 #[tokio::test]
 async fn amq_09_what_no_queue_receives_stays_and_is_not_in_the_way() {
     let (broker, mut post) = (TestBroker::new().await, Post::new().await);
