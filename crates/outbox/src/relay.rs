@@ -30,7 +30,7 @@ pub struct RelaySettings {
     pub batch_size: i64,
     /// How often it looks without being woken.
     pub period: Duration,
-    /// How many times as fast as they came late messages are brought at most, unless that would take minutes.
+    /// How many times as fast as they came late messages are brought at most, unless that would take longer than a minute.
     pub speed: f64,
 }
 

@@ -23,8 +23,8 @@ const LARGEST: f64 = 64.0;
 const AT_MOST: Duration = Duration::from_millis(200);
 
 /// How the relay brings late messages, so that whoever makes requests meanwhile does not wait for what these cost the database and the
-/// consumers: `speed` times as fast as they came, on the average of the backlog, however fast the broker takes them, and with rests
-/// between the batches.
+/// consumers: at most `speed` times as fast as they came, on the average of the backlog and unless [`LONG`] or [`LEAST`] say more, however
+/// fast the broker takes them, and with rests between the batches.
 ///
 /// Both end while an absence would take longer to make up for than it lasted.
 pub(crate) struct Rests {
@@ -131,6 +131,7 @@ mod tests {
             (20.0, 36, 6.0, 120.0),
             (20.0, 21_600, 600.0, 720.0),
             (8.0, 3_600, 400.0, 72.0),
+            (8.0, 3_600, 600.0, 60.0),
             (8.0, 36_000, 36_000.0, 600.0),
             (20.0, 100, 600.0, 30.0),
         ] {

@@ -19,7 +19,7 @@ const RECONNECTED: Duration = Duration::from_secs(15);
 /// What comes while the rest goes.
 const NEARLY_EMPTY: usize = 30;
 const SESSIONS: [&str; 1] = ["session"];
-/// What a tenth more is not measured to: how much medians of half a minute differ with nothing else going on.
+/// What a tenth more is not measured to: so much do two half minutes differ with nothing else going on.
 const MOOD: Duration = Duration::from_millis(1);
 /// A shorter absence is made up for in seconds, and in the first of them everybody connects anew.
 const LONG: Duration = Duration::from_mins(5);
